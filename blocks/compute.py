@@ -1,0 +1,79 @@
+"""The compute cluster of a deployment: what becomes a Dask cluster for the length of a job."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from prefect.blocks.core import Block
+from pydantic import BeforeValidator, Field, model_validator
+
+from ..scoring.errors import InvalidDocument
+from .names import Name
+from .settings import ModelSettings
+
+LOCAL = "local"
+# One running and none waiting on each thread: a dying worker then blames nobody but the task that it was running.
+DASK_CONFIG: dict[str, Any] = {"distributed.scheduler.worker-saturation": 1.0}
+
+
+def _kind(value: Any) -> Any:
+    # Azure ML's own cluster type: here it is processes on this machine until the block says otherwise.
+    return LOCAL if value == "amlcompute" else value
+
+
+class ComputeCluster(Block):
+    """Where a deployment's jobs run: processes on the machine of the Prefect worker, or a running Dask scheduler."""
+
+    _block_type_name = "Compute Cluster"
+    _block_type_slug = "compute-cluster"
+
+    name: Name
+    type: Annotated[Literal["local", "address"], BeforeValidator(_kind)] = "local"
+    description: str | None = None
+    address: str | None = Field(default=None, description="Of a running Dask scheduler: tcp://host:8786.")
+    size: str | None = Field(default=None, description="Machine size; of no effect on these types.")
+    min_instances: int = Field(default=0, ge=0)
+    max_instances: int = Field(default=4, ge=1, description="Instances that one job gets at most.")
+    idle_time_before_scale_down: int = Field(default=120, ge=0, description="Seconds.")
+    tier: Annotated[
+        Literal["dedicated", "low_priority"], BeforeValidator(lambda v: "low_priority" if v == "LowPriority" else v)
+    ] = "dedicated"
+
+    @model_validator(mode="after")
+    def _address_when_needed(self) -> ComputeCluster:
+        if (self.type == "address") != (self.address is not None):
+            raise ValueError("address goes with type: address, and only with it")
+        if self.min_instances > self.max_instances:
+            raise ValueError(f"min_instances: {self.min_instances} is more than max_instances: {self.max_instances}")
+        return self
+
+    def check(self, settings: ModelSettings) -> None:
+        """Refuse a job that the cluster can never hold. Raises InvalidDocument."""
+        if self.type == LOCAL and settings.instance_count > self.max_instances:
+            raise InvalidDocument(
+                f"instance_count: {settings.instance_count} is more than compute {self.name!r} has "
+                f"(max_instances: {self.max_instances})"
+            )
+
+    def runner_arguments(self, settings: ModelSettings) -> dict[str, Any]:
+        """Arguments of DaskTaskRunner for a job with these settings.
+
+        On a local cluster an instance is one Dask worker with a thread for each of its scoring processes.
+        """
+        if self.type == "address":
+            return {"address": self.address}
+        return {
+            "cluster_class": "distributed.LocalCluster",
+            "cluster_kwargs": {
+                "n_workers": settings.instance_count,
+                "threads_per_worker": settings.max_concurrency_per_instance,
+                "processes": True,
+                "dashboard_address": ":0",
+                "memory_limit": 0,
+            },
+        }
+
+
+def builtin_local() -> ComputeCluster:
+    """The compute named `local`, there without being made: this machine, without a bound on instances."""
+    return ComputeCluster(name=LOCAL, max_instances=1_000_000)

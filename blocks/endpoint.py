@@ -1,0 +1,31 @@
+"""A batch endpoint: the stable name, and which of its deployments is the default."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from prefect.blocks.core import Block
+from pydantic import Field
+
+from .names import Name
+from .settings import Document
+
+
+class Defaults(Document):
+    """`defaults:` of an endpoint."""
+
+    deployment_name: Name | None = None
+
+
+class BatchEndpoint(Block):
+    """A name that anyone can call to score a lot of data later; behind it stand one or more deployments."""
+
+    _block_type_name = "Batch Endpoint"
+    _block_type_slug = "batch-endpoint"
+
+    name: Name
+    description: str | None = None
+    tags: dict[str, str] = Field(default_factory=dict)
+    properties: dict[str, str] = Field(default_factory=dict)
+    auth_mode: Literal["aad_token"] = "aad_token"
+    defaults: Defaults = Field(default_factory=Defaults)

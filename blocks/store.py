@@ -1,0 +1,88 @@
+"""Block documents: create once, load, list, patch, delete. Blocks refer to each other by name, never by nesting."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import httpx
+from prefect.blocks.core import Block
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import BlockDocumentUpdate
+from prefect.client.schemas.objects import BlockDocument
+from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
+from pydantic import ValidationError
+
+from ..scoring.errors import AlreadyExists, BatchError, NoServer, NotFound
+from .documents import explain
+
+B = TypeVar("B", bound=Block)
+_PAGE = 200
+
+
+@contextmanager
+def api() -> Iterator[SyncPrefectClient]:
+    """A client of the configured Prefect server. Raises NoServer when it does not answer."""
+    try:
+        with get_client(sync_client=True) as client:
+            yield client
+    except httpx.ConnectError as error:
+        raise NoServer from error
+
+
+def create(block: Block, name: str, client: SyncPrefectClient) -> None:
+    """Save a document that must not exist yet. Raises AlreadyExists: exactly one of two callers at once gets it."""
+    type(block).register_type_and_schema(client=client)  # pyright: ignore[reportArgumentType]
+    document = block._to_block_document(  # pyright: ignore[reportPrivateUsage]
+        name=name, block_schema_id=type(block)._block_schema_id, block_type_id=type(block)._block_type_id  # pyright: ignore[reportPrivateUsage]
+    )
+    try:
+        client.create_block_document(document)  # pyright: ignore[reportArgumentType]
+    except ObjectAlreadyExists:
+        raise AlreadyExists(f"{_kind(type(block))} {name!r} exists already") from None
+
+
+def load(kind: type[B], name: str, client: SyncPrefectClient) -> B:
+    """The document of that name. Raises NotFound, or BatchError if what is stored is not valid."""
+    return _parse(kind, _read(kind, name, client))
+
+
+def list_all(kind: type[B], client: SyncPrefectClient) -> list[B]:
+    """All documents of a kind, by name."""
+    found: list[BlockDocument] = []
+    try:
+        while page := client.read_block_documents_by_type(kind.get_block_type_slug(), offset=len(found), limit=_PAGE):
+            found += page
+    except ObjectNotFound:
+        return []
+    return [_parse(kind, document) for document in sorted(found, key=lambda document: document.name or "")]
+
+
+def patch(kind: type[Block], name: str, data: dict[str, Any], client: SyncPrefectClient) -> None:
+    """Set top-level keys of a document on the server, leaving the others to whoever changes them at the same time."""
+    document = _read(kind, name, client)
+    client.update_block_document(document.id, BlockDocumentUpdate(data=data, merge_existing_data=True))
+
+
+def delete(kind: type[Block], name: str, client: SyncPrefectClient) -> None:
+    """Delete a document. Raises NotFound."""
+    client.delete_block_document(_read(kind, name, client).id)
+
+
+def _read(kind: type[Block], name: str, client: SyncPrefectClient) -> BlockDocument:
+    try:
+        return client.read_block_document_by_name(name, kind.get_block_type_slug())
+    except ObjectNotFound:
+        raise NotFound(f"{_kind(kind)} {name!r} does not exist") from None
+
+
+def _parse(kind: type[B], document: BlockDocument) -> B:
+    try:
+        return kind.model_validate(document.data)
+    except ValidationError as error:
+        raise BatchError(f"{_kind(kind)} {document.name!r} as stored is not valid: {explain(error, kind)}") from None
+
+
+def _kind(kind: type[Block]) -> str:
+    return str(kind.get_block_type_name())

@@ -1,0 +1,1 @@
+"""What runs on Prefect and Dask: the flows `endpoint` and `model`, and the verbs around them."""

@@ -1,0 +1,110 @@
+"""Shards as mapped Prefect tasks on Dask."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID
+
+import httpx
+from distributed.scheduler import KilledWorker
+from prefect import get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.objects import State
+from prefect.exceptions import ObjectNotFound
+from prefect.states import Cancelled, Crashed
+from prefect_dask.task_runners import PrefectDaskFuture
+
+from ..scoring import slots
+from ..scoring.shard import Receipt
+from .job import Job
+from .plan import Plan, Shard, shard_name
+from .score_shard import LimitedSink, fail_shard, score_shard
+from .task_runner import LeanDaskTaskRunner
+
+_sinks: dict[str, LimitedSink] = {}
+
+
+@task(name="score", persist_result=False, cache_policy=NO_CACHE)
+def score(shard: int, mini_batches: str, job_folder: str, run: int, logging_level: str) -> Receipt:
+    """Score one shard; `mini_batches` only tells a reader of the UI which."""
+    logger: Any = get_run_logger()
+    sink = _sinks.setdefault(job_folder, LimitedSink(logger, logging_level))
+    sink.logger = logger
+    return score_shard(job_folder, shard, run, sink)
+
+
+def release(job_folder: str, at_once: bool) -> None:
+    """On a worker: let the job's scoring processes go."""
+    _sinks.pop(job_folder, None)
+    slots.release(job_folder, at_once)
+
+
+class DaskMapper:
+    """Submits shards through the task runner of the flow run that it is made in.
+
+    Args:
+        job: whose shards.
+        plan: of the job.
+        run: number of this run of the job.
+        runner: the flow run's task runner.
+        client: of the Prefect server.
+    """
+
+    def __init__(self, job: Job, plan: Plan, run: int, runner: LeanDaskTaskRunner, client: SyncPrefectClient) -> None:
+        self._job, self._plan, self._run, self._runner, self._client = job, plan, run, runner, client
+        self._flying: dict[int, PrefectDaskFuture[Receipt]] = {}
+        self.ahead = 2 * job.settings.parallelism + 2
+
+    def submit(self, shard: Shard, done: Callable[[], None]) -> PrefectDaskFuture[Receipt]:
+        future: Any = score.submit(
+            shard.number, shard_name(shard), self._job.root, self._run, self._job.settings.logging_level
+        )
+        self._flying[shard.number] = future
+        future.add_done_callback(lambda _: done())  # pyright: ignore[reportUnknownLambdaType]
+        return future
+
+    def receipt(self, handle: PrefectDaskFuture[Receipt], shard: Shard) -> Receipt:
+        try:
+            return handle.result()
+        except KilledWorker as error:
+            message = f"{error.allowed_failures + 1} workers died one after the other while they had this shard"
+            self._set_state(handle, Crashed(message=message))
+            return fail_shard(self._job, self._plan, shard, self._run, "KilledWorker", message)
+        finally:
+            self._flying.pop(shard.number, None)
+            handle.wrapped_future.release()  # a held result would be computed again when its worker dies
+
+    def abort(self) -> None:
+        futures = list(self._flying.values())
+        dask = self._runner.client
+        dask.cancel([future.wrapped_future for future in futures], force=True)
+        dask.run(release, self._job.root, True, on_error="ignore")
+        for future in futures:
+            self._set_state(future, Cancelled(message="The job has ended."))
+
+    def release(self) -> None:
+        self._runner.client.run(release, self._job.root, False, on_error="ignore")
+
+    def _set_state(self, future: PrefectDaskFuture[Receipt], state: State[Any]) -> None:
+        try:
+            self._client.set_task_run_state(future.task_run_id, state, force=True)
+        except (ObjectNotFound, httpx.HTTPStatusError):
+            pass  # the task never started: the server does not know it
+
+
+def close_stale_task_runs(client: SyncPrefectClient, flow_run_id: UUID, logger: logging.Logger | Any) -> None:
+    """Task runs that a killed run of this flow left Pending or Running, as Crashed: nobody else would."""
+    from prefect.client.schemas.filters import FlowRunFilter, TaskRunFilter
+
+    stale = client.read_task_runs(
+        flow_run_filter=FlowRunFilter.model_validate({"id": {"any_": [flow_run_id]}}),
+        task_run_filter=TaskRunFilter.model_validate({"state": {"type": {"any_": ["PENDING", "RUNNING"]}}}),
+        limit=200,
+    )
+    for run in stale:
+        client.set_task_run_state(run.id, Crashed(message="The flow run was killed."), force=True)
+    if stale:
+        logger.info("%d task runs of the killed run were closed", len(stale))

@@ -1,0 +1,109 @@
+"""A job's folder, and the record in it from which anyone can run the job again.
+
+    <datastore>/jobs/<id>/job.json       the request, what it was resolved to, the deployment version, versions
+                          runs/NNN.json  one for each time the job was started
+                          plan.jsonl     plan.json says where each shard begins in it
+                          parts/         committed results
+                          logs/          what the scoring processes printed and logged
+                          errors.jsonl   every failed item and its cause
+                          summary.json   how it ended
+                          score/         the output, unless the request names another place
+"""
+
+from __future__ import annotations
+
+import getpass
+import itertools
+import json
+import platform
+import socket
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+from ..blocks.compute import ComputeCluster
+from ..blocks.deployment import ModelDeployment
+from ..blocks.settings import ModelSettings
+from ..scoring.errors import NotFound
+from ..scoring.storage import Folder
+
+RECORD = "job.json"
+OUTPUT_NAME = "score"
+_PACKAGES = ("prefect-batch", "prefect", "prefect-dask", "dask", "pandas", "pyarrow", "fsspec", "mlflow")
+
+
+class Location(BaseModel):
+    """A pointer to data as it was given, and the absolute path or URL that it was resolved to."""
+
+    given: str | None
+    url: str
+
+
+class Job(BaseModel):
+    """What a job was asked and what that meant when it was first started. Never changed after."""
+
+    id: str
+    endpoint: str | None
+    deployment: ModelDeployment
+    compute: ComputeCluster
+    settings: ModelSettings
+    input: Location
+    output: Location
+    overrides: dict[str, Any] = Field(default_factory=dict)
+    created_at: datetime = Field(default_factory=lambda: datetime.now(UTC))
+    submitted_by: str | None = None
+    versions: dict[str, str] = Field(default_factory=dict)
+    root: str
+
+    @property
+    def folder(self) -> Folder:
+        """The job's own folder."""
+        return Folder(self.root)
+
+    @property
+    def output_folder(self) -> Folder:
+        return Folder(self.output.url)
+
+    @property
+    def deployment_label(self) -> str:
+        """`gbm (version 3)`, or just the name of one that was never stored."""
+        number = self.deployment.version
+        return f"{self.deployment.name} (version {number})" if number else self.deployment.name
+
+    def save(self) -> None:
+        """Write the record. Raises FileExistsError: a job is recorded once."""
+        self.folder.make().create(RECORD, self.model_dump_json(indent=1).encode())
+
+    @classmethod
+    def load(cls, folder: Folder) -> Job:
+        """The record in a job's folder. Raises NotFound."""
+        try:
+            return cls.model_validate_json(folder.read(RECORD))
+        except FileNotFoundError:
+            raise NotFound(f"no job is recorded in {folder.url}") from None
+
+    def begin_run(self) -> int:
+        """Note that the job is being started; returns how often that has been done, from 1."""
+        about = {"started_at": datetime.now(UTC).isoformat(), "host": socket.gethostname()}
+        for number in itertools.count(1):
+            try:
+                self.folder.create(f"runs/{number:03d}.json", json.dumps(about).encode())
+            except FileExistsError:
+                continue
+            return number
+        raise AssertionError("unreachable")
+
+
+def installed_versions() -> dict[str, str]:
+    """Of Python and of the packages that decide what a job does."""
+    return {"python": platform.python_version(), **{package: version(package) for package in _PACKAGES}}
+
+
+def user() -> str | None:
+    """Who runs this process, as far as the system knows."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return None

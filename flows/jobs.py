@@ -1,0 +1,227 @@
+"""Jobs as their callers see them: invoke, find, follow, cancel, resume, download."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.filters import (
+    ArtifactFilter,
+    DeploymentFilter,
+    FlowFilter,
+    FlowRunFilter,
+    LogFilter,
+)
+from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.client.schemas.sorting import FlowRunSort, LogSort
+from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
+from prefect.settings import get_current_settings
+from prefect.states import AwaitingRetry, Cancelling
+
+from ..blocks.datastore import default_datastore
+from ..scoring.errors import BatchError, InvalidDocument, JobFailed, NotFound
+from ..scoring.storage import Folder
+from .catalog import FLOW, WORK_POOL
+from .job import OUTPUT_NAME, RECORD, Job
+from .progress import PROGRESS
+
+POLL_SECONDS = 0.5
+
+
+@dataclass
+class Progress:
+    """A running job, as last reported: mini-batches, items and rows so far."""
+
+    completed: int = 0
+    total: int = 0
+    items: int = 0
+    failed: int = 0
+    rows: int = 0
+
+
+def invoke(
+    client: SyncPrefectClient, endpoint: str, parameters: Mapping[str, Any], job_name: str | None = None
+) -> FlowRun:
+    """Call an endpoint; returns at once. Raises NotFound, InvalidDocument for what the server refuses."""
+    try:
+        deployment = client.read_deployment_by_name(f"{FLOW}/{endpoint}")
+    except ObjectNotFound:
+        known = [held.name for held in _endpoints(client)]
+        has = f"there are {', '.join(known)}" if known else "make one with `prefect-batch endpoint create`"
+        raise NotFound(f"endpoint {endpoint!r} does not exist: {has}") from None
+    try:
+        return client.create_flow_run_from_deployment(deployment.id, parameters=dict(parameters), name=job_name)
+    except PrefectHTTPStatusError as error:
+        if error.response.status_code != 409:
+            raise
+        detail = str(error.response.json().get("detail", ""))
+        raise InvalidDocument(_readable(detail)) from None
+
+
+def _readable(detail: str) -> str:
+    match = re.search(r"Validation failed(?: for field '(?P<field>[^']*)')?\.\s*(?:Failure reason: )?(?P<why>.*)", detail)
+    if match is None:
+        return detail
+    return f"{match['field']}: {match['why']}" if match["field"] else match["why"]
+
+
+def workers_online(client: SyncPrefectClient) -> bool:
+    """Whether any worker would pick up a job now."""
+    try:
+        workers = client.read_workers_for_work_pool(WORK_POOL)
+    except ObjectNotFound:
+        return False
+    return any(worker.status == "ONLINE" for worker in workers)
+
+
+def _endpoints(client: SyncPrefectClient) -> list[Any]:
+    return client.read_deployments(flow_filter=FlowFilter.model_validate({"name": {"any_": [FLOW]}}))
+
+
+def list_jobs(client: SyncPrefectClient, endpoint: str | None = None, limit: int = 50) -> list[FlowRun]:
+    """The newest jobs first, of one endpoint or of all."""
+    return client.read_flow_runs(
+        flow_filter=FlowFilter.model_validate({"name": {"any_": [FLOW]}}),
+        deployment_filter=DeploymentFilter.model_validate({"name": {"any_": [endpoint]}}) if endpoint else None,
+        sort=FlowRunSort.START_TIME_DESC if endpoint is None else FlowRunSort.EXPECTED_START_TIME_DESC,
+        limit=limit,
+    )
+
+
+def find(client: SyncPrefectClient, job: str) -> FlowRun:
+    """A job by its id, or by the name it was given. Raises NotFound."""
+    try:
+        return client.read_flow_run(UUID(job))
+    except (ValueError, ObjectNotFound):
+        pass
+    found = client.read_flow_runs(
+        flow_filter=FlowFilter.model_validate({"name": {"any_": [FLOW]}}),
+        flow_run_filter=FlowRunFilter.model_validate({"name": {"any_": [job]}}),
+        sort=FlowRunSort.EXPECTED_START_TIME_DESC,
+        limit=1,
+    )
+    if not found:
+        raise NotFound(f"job {job!r} does not exist: see `prefect-batch job list`")
+    return found[0]
+
+
+def folder_of(client: SyncPrefectClient, flow_run: FlowRun) -> Folder:
+    """Where the job's files lie, or will."""
+    return default_datastore(client).folder / "jobs" / str(flow_run.id)
+
+
+def record_of(client: SyncPrefectClient, flow_run: FlowRun) -> Job | None:
+    """The job's record, once it has one."""
+    folder = folder_of(client, flow_run)
+    return Job.load(folder) if folder.exists(RECORD) else None
+
+
+def ui_url(flow_run: FlowRun) -> str | None:
+    """The job's page in the Prefect UI."""
+    ui = get_current_settings().server.ui.api_url or get_current_settings().api.url
+    return f"{ui.removesuffix('/api')}/runs/flow-run/{flow_run.id}" if ui else None
+
+
+def progress_of(client: SyncPrefectClient, flow_run_id: UUID) -> Progress | None:
+    """What the job last reported, or None before its first report."""
+    found = client.read_artifacts(
+        artifact_filter=ArtifactFilter.model_validate(
+            {"key": {"any_": [PROGRESS]}, "flow_run_id": {"any_": [flow_run_id]}}
+        )
+    )
+    if not found:
+        return None
+    newest = max(found, key=lambda artifact: artifact.updated or datetime.min)
+    return Progress(**{key: int(value) for key, value in (newest.metadata_ or {}).items()})
+
+
+def follow(
+    client: SyncPrefectClient,
+    flow_run_id: UUID,
+    on_progress: Callable[[FlowRun, Progress | None], None],
+    on_log: Callable[[str], None],
+) -> FlowRun:
+    """Watch a job until it ends; returns it as it ended."""
+    seen = 0
+    while True:
+        flow_run = client.read_flow_run(flow_run_id)
+        ended = flow_run.state is not None and flow_run.state.is_final()
+        on_progress(flow_run, progress_of(client, flow_run_id))
+        log_filter = LogFilter.model_validate({"flow_run_id": {"any_": _tree(client, flow_run_id)}, "level": {"ge_": 20}})
+        while logs := client.read_logs(log_filter, limit=200, offset=seen, sort=LogSort.TIMESTAMP_ASC):
+            seen += len(logs)
+            for log in logs:
+                on_log(log.message)
+        if ended:
+            return flow_run
+        time.sleep(POLL_SECONDS)
+
+
+def _tree(client: SyncPrefectClient, flow_run_id: UUID) -> list[UUID]:
+    """The job's own flow run, whose log says what a caller wants to know."""
+    return [flow_run_id]
+
+
+def cancel(client: SyncPrefectClient, flow_run: FlowRun) -> None:
+    """Ask for a job's end; the worker stops all its processes. Raises BatchError if it has ended."""
+    if flow_run.state is not None and flow_run.state.is_final():
+        raise BatchError(f"job {flow_run.id} has ended: it is {flow_run.state.name}")
+    client.set_flow_run_state(flow_run.id, Cancelling())
+
+
+def resume(client: SyncPrefectClient, flow_run: FlowRun, force: bool = False) -> None:
+    """Start a job again that did not complete; it goes on from its committed parts.
+
+    Raises BatchError for a job that completed, or that still runs as far as the server knows (a job whose whole
+    machine was lost stays Running: `force` is for it).
+    """
+    state = flow_run.state
+    if state is not None and state.is_completed():
+        raise BatchError(f"job {flow_run.id} has completed: there is nothing to resume")
+    if state is not None and not state.is_final() and not force:
+        raise BatchError(f"job {flow_run.id} is {state.name}: cancel it first, or use --force if its machine is gone")
+    client.set_flow_run_state(flow_run.id, AwaitingRetry(message="Resumed by hand"), force=True)
+
+
+def download(client: SyncPrefectClient, flow_run: FlowRun, target: Path) -> list[Path]:
+    """Copy a finished job's output, errors.jsonl and summary.json to a local folder.
+
+    Layout as Azure ML's: `<target>/named-outputs/score/...`, the rest in `<target>/artifacts/`.
+    Raises BatchError while the job runs, and for a file that is there already.
+    """
+    if flow_run.state is None or not flow_run.state.is_final():
+        name = flow_run.state.name if flow_run.state else "not started"
+        raise BatchError(f"job {flow_run.id} is {name}: download it once it has ended")
+    job = record_of(client, flow_run)
+    if job is None:
+        raise JobFailed(f"job {flow_run.id} never started scoring: {flow_run.state.message}")
+    settings = job.settings
+    wanted = [settings.output_file_name] if settings.output_action == "append_row" else None
+    copied = _copy(job.output_folder, target / "named-outputs" / OUTPUT_NAME, wanted if job.output.given else None)
+    return copied + _copy(job.folder, target / "artifacts", ["errors.jsonl", "summary.json", RECORD])
+
+
+def _copy(source: Folder, target: Path, names: list[str] | None) -> list[Path]:
+    copied: list[Path] = []
+    for name in names if names is not None else source.files():
+        if not source.exists(name):
+            continue
+        path = target / name
+        if path.exists():
+            raise BatchError(f"{path} exists already and is not overwritten: give another --download-path")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with source.fs.open(f"{source.path}/{name}", "rb") as stream, path.open("wb") as out:
+            shutil.copyfileobj(stream, out)
+        copied.append(path)
+    return copied
+
+
+RUNNING = {StateType.RUNNING, StateType.PENDING, StateType.SCHEDULED, StateType.CANCELLING}

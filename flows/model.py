@@ -1,0 +1,47 @@
+"""The flow `model`: a model deployment scores the items of one job. Runs as a subflow of `endpoint`."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import dask.config
+from prefect import flow, get_run_logger
+from prefect.client.orchestration import get_client
+from prefect.context import FlowRunContext
+from prefect.states import Completed, Failed, State
+
+from ..blocks.compute import DASK_CONFIG
+from ..scoring.storage import Folder
+from .dask_mapper import DaskMapper, close_stale_task_runs
+from .job import Job
+from .plan import Plan
+from .progress import ProgressArtifact, publish_result
+from .score_job import score_job
+from .task_runner import LeanDaskTaskRunner
+
+
+@flow(name="model", flow_run_name="{deployment}", validate_parameters=False, persist_result=False)
+def model(deployment: str, job_folder: str) -> State[Any]:
+    """Score one job on Dask.
+
+    Args:
+        deployment: name of the batch deployment, as this run is called.
+        job_folder: where the job is recorded.
+    """
+    job = Job.load(Folder(job_folder))
+    context = FlowRunContext.get()
+    assert context is not None and context.flow_run is not None
+    logger: Any = get_run_logger()
+    runner, flow_run_id = cast(LeanDaskTaskRunner, context.task_runner), context.flow_run.id
+    with get_client(sync_client=True) as client, dask.config.set(DASK_CONFIG):
+
+        def mapper(plan: Plan, run: int) -> DaskMapper:
+            if run > 1:
+                close_stale_task_runs(client, flow_run_id, logger)
+            logger.info("%d files in %d mini-batches, %d task runs", plan.items, plan.mini_batches, len(plan.shards))
+            return DaskMapper(job, plan, run, runner, client)
+
+        summary = score_job(job, mapper, ProgressArtifact(client, job.id))
+        publish_result(client, summary)
+    logger.info(summary.message) if summary.completed else logger.error(summary.message)
+    return Completed(message=summary.message) if summary.completed else Failed(message=summary.message)

@@ -1,0 +1,170 @@
+"""A model job from its record to its output: plan, map, collect. Knows neither Prefect nor Dask: a Mapper does the
+mapping, so that a job on a cluster and a trial run on this machine are the same code."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..scoring.errors import BatchError, JobFailed
+from ..scoring.parts import Located, committed
+from ..scoring.shard import Receipt
+from .collect import ERRORS, SUMMARY, claim, error_lines, in_order, write_errors, write_output
+from .inputs import list_items
+from .job import Job
+from .mapping import Mapper, Report, Tally, map_shards, pending
+from .plan import Plan, make_plan
+
+MakeMapper = Callable[[Plan, int], Mapper]
+"""Takes the plan and the number of this run of the job."""
+
+
+@dataclass
+class Summary:
+    """How a job ended; summary.json."""
+
+    job: str
+    endpoint: str | None
+    deployment: str
+    state: str
+    message: str
+    input: str
+    output: str
+    items: int
+    succeeded: int
+    failed: int
+    rows: int
+    mini_batches: int
+    retried_mini_batches: int
+    error_threshold: int | str
+    parallelism: int
+    runs: int
+    seconds: dict[str, float] = field(default_factory=dict[str, float])
+
+    @property
+    def completed(self) -> bool:
+        return self.state == "Completed"
+
+
+class _Clock:
+    """Seconds by phase."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._last = self._first = time.monotonic()
+
+    def lap(self, phase: str) -> None:
+        now = time.monotonic()
+        self.seconds[phase], self._last = round(now - self._last, 3), now
+        self.seconds["total"] = round(now - self._first, 3)
+
+
+def score_job(job: Job, make_mapper: MakeMapper, report: Report) -> Summary:
+    """Run a job, or what is left of it, to its end.
+
+    A job that fails by its own rules (threshold, no success, init()) gives a summary that says so; committed parts
+    stay, and running the job again continues from them. Raises what the machinery raises.
+    """
+    run, clock = job.begin_run(), _Clock()
+    folder, settings = job.folder, job.settings
+    with ExitStack() as stack:
+        if settings.output_action == "append_row":
+            stack.enter_context(claim(job.output_folder.make(), settings.output_file_name, job.id))
+        plan = Plan.load(folder) or make_plan(folder, *list_items(job.input.url), settings.mini_batch_size)
+        clock.lap("plan")
+        tally = Tally(plan.items, plan.mini_batches, settings.failures_allowed(plan.items))
+        failure = _map(job, plan, run, make_mapper, tally, report)
+        clock.lap("score")
+        summary = _collect(job, plan, run, failure)
+        clock.lap("collect")
+        summary.seconds = {**clock.seconds, "busy": round(tally.busy_seconds, 3)}
+        folder.put(SUMMARY, json.dumps(vars(summary), indent=1).encode())
+        return summary
+
+
+def _map(job: Job, plan: Plan, run: int, make_mapper: MakeMapper, tally: Tally, report: Report) -> str | None:
+    """Score what is not committed; returns why the job failed, if init() did."""
+    ledger = committed(job.folder) if run > 1 else {}
+    done = {number for number, at in ledger.items() if at.outcome.succeeded}
+    left = list(pending(plan, done))
+    skipped = {shard.number for shard in plan.shards} - {shard.number for shard in left}
+    for shard in plan.shards:
+        if shard.number in skipped:
+            receipt = Receipt(shard.number)
+            for number in range(shard.first, shard.first + shard.count):
+                receipt.add(ledger[number].outcome)
+            tally.add(receipt)
+    tally.busy_seconds = 0.0  # of this run only
+    report(tally)
+    if not left:
+        return None
+    try:
+        map_shards(make_mapper(plan, run), left, tally, report)
+    except JobFailed as error:
+        return str(error)
+    return None
+
+
+def _collect(job: Job, plan: Plan, run: int, failure: str | None) -> Summary:
+    folder, settings = job.folder, job.settings
+    ledger = committed(folder)
+    located = [ledger[number] for number in sorted(ledger)]
+    failed = sum(at.outcome.failed for at in located)
+    processed = sum(at.outcome.items for at in located)
+    write_errors(folder, located)
+    failure = failure or _verdict(job, plan, located, failed)
+    output, rows = job.output.url, sum(at.outcome.rows for at in located)
+    if failure is None:
+        ordered = in_order(ledger, plan.mini_batches)
+        if settings.output_action == "append_row":
+            output = write_output(folder, ordered, job.output_folder, settings)
+    succeeded = processed - failed
+    message = failure or _success(succeeded, plan.items, rows, output, folder.file_url(ERRORS))
+    return Summary(
+        job=job.id,
+        endpoint=job.endpoint,
+        deployment=job.deployment_label,
+        state="Failed" if failure else "Completed",
+        message=message,
+        input=job.input.url,
+        output=output,
+        items=plan.items,
+        succeeded=succeeded,
+        failed=failed,
+        rows=rows,
+        mini_batches=plan.mini_batches,
+        retried_mini_batches=sum(at.outcome.attempts > 1 for at in located),
+        error_threshold=settings.error_threshold,
+        parallelism=settings.parallelism,
+        runs=run,
+    )
+
+
+def _verdict(job: Job, plan: Plan, located: list[Located], failed: int) -> str | None:
+    """Why the job failed by its own rules, or None."""
+    first = next((line for at in located for line in error_lines(at.outcome)), None)
+    cause = f"; first: {first['item'] or 'a file'}: {first['error_type']}: {first['message']}" if first else ""
+    see = f"; all are in {job.folder.file_url(ERRORS)}"
+    if failed > job.settings.failures_allowed(plan.items):
+        threshold = job.settings.error_threshold
+        return f"{failed} of {plan.items} files failed, error_threshold allows {threshold}{cause}{see}"
+    if failed >= plan.items:
+        return f"no file was scored: all {plan.items} failed{cause}{see}"
+    return None
+
+
+def _success(succeeded: int, items: int, rows: int, output: str, errors: str) -> str:
+    lost = f" ({items - succeeded} failed: see {errors})" if succeeded < items else ""
+    return f"{succeeded} of {items} files scored{lost}, {rows} rows in {output}"
+
+
+def read_summary(job: Job) -> dict[str, Any]:
+    """The summary of a job that has ended. Raises BatchError while it has none."""
+    try:
+        return json.loads(job.folder.read(SUMMARY))
+    except FileNotFoundError:
+        raise BatchError(f"job {job.id} has no summary yet") from None

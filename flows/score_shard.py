@@ -1,0 +1,110 @@
+"""One shard on one worker: what a mapped task does, and a thread of a trial run."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from functools import lru_cache
+from pathlib import Path
+
+from ..blocks.model_source import mlflow_folder
+from ..blocks.snapshot import fetch
+from ..scoring import shard as scoring
+from ..scoring import slots
+from ..scoring.contract import ScoringSpec
+from ..scoring.errors import BatchError, InvalidDocument
+from ..scoring.storage import Folder
+from ..scoring.supervisor import LogSink
+from .job import Job
+from .plan import Plan, Shard
+
+
+@lru_cache(maxsize=8)
+def _job(folder: str) -> tuple[Job, Plan]:
+    job = Job.load(Folder(folder))
+    plan = Plan.load(job.folder)
+    if plan is None:
+        raise BatchError(f"{folder} has no plan")
+    return job, plan
+
+
+def score_shard(folder: str, number: int, run: int, sink: LogSink | None) -> scoring.Receipt:
+    """Score shard `number` of the job in `folder` with this process's slots."""
+    job, plan = _job(folder)
+    shard = plan.shards[number]
+    return scoring.score_shard(
+        job=job.folder,
+        shard=number,
+        run=run,
+        mini_batches=plan.read(job.folder, shard),
+        slots=slots.of_job(folder, lambda: _make_slots(job)),
+        retry=_retry(job),
+        failures_allowed=job.settings.failures_allowed(plan.items),
+        sink=sink,
+    )
+
+
+def fail_shard(job: Job, plan: Plan, shard: Shard, run: int, error_type: str, message: str) -> scoring.Receipt:
+    """Commit as failed what a shard has not committed, because the workers that had it died."""
+    return scoring.fail_shard(job.folder, shard.number, run, plan.read(job.folder, shard), error_type, message)
+
+
+def _retry(job: Job) -> scoring.RetrySettings:
+    retry = job.settings.retry_settings
+    return scoring.RetrySettings(retry.max_retries, retry.timeout)
+
+
+def _make_slots(job: Job) -> slots.Slots:
+    return slots.Slots(job.folder, scoring_spec(job), init_timeout=3 * job.settings.retry_settings.timeout + 30)
+
+
+def scoring_spec(job: Job) -> ScoringSpec:
+    """What the job's scoring processes load, as local paths on this machine. Raises InvalidDocument."""
+    deployment, settings = job.deployment, job.settings
+    model_dir = fetch(deployment.model_snapshot) if deployment.model_snapshot else None
+    code_dir: Path | None = None
+    if deployment.code_snapshot is not None:
+        code_dir = fetch(deployment.code_snapshot) / deployment.code_snapshot.name
+    mlflow_model: Path | None = None
+    if code_dir is None:
+        mlflow_model = mlflow_folder(model_dir) if model_dir else None
+        if mlflow_model is None:
+            raise InvalidDocument(f"deployment {deployment.name!r} has neither a scoring script nor an MLflow model")
+    return ScoringSpec(
+        model_dir=str(model_dir) if model_dir else None,
+        mlflow_model=str(mlflow_model) if mlflow_model else None,
+        code_dir=str(code_dir) if code_dir else None,
+        scoring_script=deployment.code_configuration.scoring_script if deployment.code_configuration else None,
+        output_dir=job.output_folder.path if job.output_folder.is_local else None,
+        output_action=settings.output_action,
+        output_format=settings.rows_format,
+        logging_level=settings.logging_level,
+        environment_variables=settings.environment_variables,
+    )
+
+
+class LimitedSink:
+    """Hands lines to a logger from `level` up, at most `rate` a second on average and `burst` at once; says how many
+    it kept back. All lines are in the log files whatever this does."""
+
+    def __init__(self, logger: logging.Logger | logging.LoggerAdapter[logging.Logger], level: str) -> None:
+        self.logger, self._level = logger, logging.getLevelNamesMapping()[level.upper()]
+        self.rate, self.burst = 10.0, 50.0
+        self._tokens, self._last, self._kept_back = self.burst, time.monotonic(), 0
+        self._lock = threading.Lock()
+
+    def __call__(self, level: int, line: str) -> None:
+        if level < self._level:
+            return
+        with self._lock:
+            now = time.monotonic()
+            self._tokens, self._last = min(self.burst, self._tokens + (now - self._last) * self.rate), now
+            if self._tokens < 1:
+                self._kept_back += 1
+                return
+            self._tokens -= 1
+            kept_back, self._kept_back = self._kept_back, 0
+        if kept_back:
+            self.logger.warning("%d lines of the script were kept back; they are in the job's logs folder", kept_back)
+        self.logger.log(level, "%s", line)

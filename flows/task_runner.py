@@ -1,0 +1,145 @@
+"""DaskTaskRunner that sends the context once a map instead of once a task.
+
+The stock runner serialises Prefect's settings and context for every task (20 ms) and every worker validates them and
+opens a new API client for every task (60 ms). Both are the same for all tasks of a map: here they travel as one Dask
+task result that the tasks depend on, and each worker enters them once. A task result, not a scattered value: Dask
+recomputes it when the only worker that holds it dies.
+
+Written against prefect 3.8 and prefect-dask 0.3.7; uses undocumented names of both (pyproject.toml pins them).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import contextvars
+import threading
+from collections.abc import Iterable
+from contextlib import ExitStack
+from typing import Any
+from uuid import uuid4
+
+import cloudpickle
+from distributed import Client, Future
+from prefect.context import (
+    FlowRunContext,
+    SettingsContext,
+    SyncClientContext,
+    TagsContext,
+    TaskRunContext,
+    hydrated_context,
+    serialize_context,
+)
+from prefect.task_engine import run_task_async, run_task_sync
+from prefect.utilities.engine import collect_task_run_inputs_sync
+from prefect_dask import DaskTaskRunner
+from prefect_dask.task_runners import PrefectDaskFuture
+
+_CONTEXTS_KEPT = 32
+_lock = threading.Lock()
+_contexts: dict[str, tuple[contextvars.Context, ExitStack, Any, dict[str, Any]]] = {}
+
+
+class LeanDaskTaskRunner(DaskTaskRunner):
+    """Behaves as DaskTaskRunner; a task costs a few milliseconds instead of 50 to 130."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._shared: dict[tuple[Any, ...], tuple[Future[Any], tuple[Any, ...]]] = {}
+
+    def submit(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self,
+        task: Any,
+        parameters: dict[str, Any],
+        wait_for: Iterable[Any] | None = None,
+        dependencies: dict[str, set[Any]] | None = None,
+    ) -> PrefectDaskFuture[Any]:
+        if not self._started:
+            raise RuntimeError("The task runner must be started before submitting work.")
+        optimize: Any = self._optimize_futures  # pyright: ignore[reportPrivateUsage, reportUnknownMemberType]
+        parameters = optimize(parameters)
+        waited = optimize(wait_for) if wait_for else None
+        inputs = {
+            name: collect_task_run_inputs_sync(value, future_cls=Future) | (dependencies or {}).get(name, set())
+            for name, value in parameters.items()
+        }
+        task_run_id = uuid4()
+        future: Any = Client.submit(
+            self.client,
+            _run,
+            self._context_for(task),
+            key=f"{task.name}-{task_run_id.hex}",
+            task_run_id=task_run_id,
+            parameters=parameters,
+            wait_for=waited,
+            dependencies=inputs,
+            return_type="state",
+        )
+        future.task_run_id = task_run_id
+        return PrefectDaskFuture(wrapped_future=future, task_run_id=task_run_id)
+
+    def _context_for(self, task: Any) -> Future[Any]:
+        """The shared part of everything that is submitted now; made anew when any of it changed."""
+        held = (task, FlowRunContext.get(), TaskRunContext.get(), SettingsContext.get())
+        tags = TagsContext.get()
+        key = (*map(id, held), frozenset(tags.current_tags))
+        if key not in self._shared:
+            context = serialize_context()
+            _set_api_url(context)
+            name = f"prefect-context-{uuid4().hex}"
+            value: Any = Client.submit(self.client, tuple, (name, cloudpickle.dumps((task, context))), key=name)
+            self._shared[key] = (value, held)  # held, so that no other object gets one of the ids in the key
+        return self._shared[key][0]
+
+    def __exit__(self, *args: Any) -> None:
+        self._shared.clear()
+        super().__exit__(*args)
+
+
+def _set_api_url(context: dict[str, Any]) -> None:
+    """With a temporary server the setting is empty, and each worker would start a server of its own."""
+    flow_run = FlowRunContext.get()
+    if flow_run is not None:
+        api = context["settings_context"]["settings"].setdefault("api", {})
+        api["url"] = str(flow_run.client.api_url)
+
+
+def _run(shared: tuple[str, bytes], **kwargs: Any) -> Any:
+    """On the worker: run the task in the shared context, laid over Dask's own."""
+    entered, task, context = _entered(*shared)
+
+    def call() -> Any:
+        for variable, value in entered.items():
+            variable.set(value)
+        if task.isasync:
+            return asyncio.run(run_task_async(task, context=context, **kwargs))
+        return run_task_sync(task, context=context, **kwargs)
+
+    return contextvars.copy_context().run(call)
+
+
+def _entered(key: str, pickled: bytes) -> tuple[contextvars.Context, Any, dict[str, Any]]:
+    """Settings and API client, entered once a worker process, with the task and the rest of the context."""
+    with _lock:
+        if key not in _contexts:
+            while len(_contexts) >= _CONTEXTS_KEPT:  # a long-lived worker serves many flow runs
+                _close(next(iter(_contexts)))
+            task, context = cloudpickle.loads(pickled)  # made by _context_for, of our own task and Prefect's context
+            variables, stack = contextvars.Context(), ExitStack()
+            settings = {"settings_context": context.pop("settings_context")}
+            variables.run(stack.enter_context, hydrated_context(settings))
+            variables.run(stack.enter_context, SyncClientContext.get_or_create())
+            _contexts[key] = (variables, stack, task, context)
+        variables, _, task, context = _contexts[key]
+        return variables, task, context
+
+
+def _close(key: str) -> None:
+    variables, stack, _, _ = _contexts.pop(key)
+    variables.run(stack.close)
+
+
+@atexit.register
+def _close_all() -> None:
+    for key in list(_contexts):
+        _close(key)

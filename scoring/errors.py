@@ -1,0 +1,77 @@
+"""Every error that prefect-batch raises on purpose.
+
+BatchError                      what a user sees as one line
+├── InvalidDocument             a YAML file or request that says something impossible
+├── NotFound                    a name that nothing stands behind
+├── AlreadyExists               a name or an output path that is taken
+├── NoServer                    no Prefect server is configured, or it does not answer
+├── NoItems                     an input without a single file to score
+├── JobFailed                   a job that ended without its output
+│   └── InitFailed              the deployment's init() never succeeded
+├── JobReleased                 a scoring process was asked for after its job was over
+└── MiniBatchFailed             one attempt at one mini-batch went wrong
+    ├── RunTimedOut
+    └── ProcessDied
+
+An error's docstring is its message when none is given.
+"""
+
+from __future__ import annotations
+
+import inspect
+
+
+class BatchError(Exception):
+    """Something went wrong in prefect-batch."""
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or inspect.cleandoc(type(self).__doc__ or ""))
+
+
+class InvalidDocument(BatchError):
+    """The document is not valid."""
+
+
+class NotFound(BatchError):
+    """There is nothing of that name."""
+
+
+class AlreadyExists(BatchError):
+    """That name is taken."""
+
+
+class NoServer(BatchError):
+    """No Prefect server answers: start one with `prefect-batch server start`, then set PREFECT_API_URL to the address it prints."""  # noqa: E501
+
+
+class NoItems(BatchError):
+    """The input holds no file to score: point the job at a folder with at least one file."""
+
+
+class JobFailed(BatchError):
+    """The job failed."""
+
+
+class InitFailed(JobFailed):
+    """The scoring process could not be started: init() failed."""
+
+
+class JobReleased(BatchError):
+    """The job is over: its scoring processes were let go."""
+
+
+class MiniBatchFailed(BatchError):
+    """run() failed on this mini-batch."""
+
+    def __init__(self, message: str | None = None, error_type: str | None = None, traceback: str = "") -> None:
+        super().__init__(message)
+        self.error_type = error_type or type(self).__name__
+        self.traceback = traceback
+
+
+class RunTimedOut(MiniBatchFailed):
+    """run() took longer than retry_settings.timeout and was stopped: raise the timeout or lower mini_batch_size."""
+
+
+class ProcessDied(MiniBatchFailed):
+    """The scoring process died during run()."""

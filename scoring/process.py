@@ -1,0 +1,96 @@
+"""The scoring process: a child Python that owns the model. Started as `python -P -m prefect_batch.scoring.process`.
+
+It is a process of its own because a run() that hangs or crashes must be killed and tried again, and because user code
+must not touch the worker. It talks to its supervisor over file descriptors of its own; stdin, stdout and stderr are
+the script's to use or to break.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+from multiprocessing.connection import Connection
+from typing import Any
+
+from .contract import Scorer, ScoringSpec
+from .errors import MiniBatchFailed
+from .traces import describe, traceback_text
+
+LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+
+def main(requests_fd: int, replies_fd: int, lifeline_fd: int) -> None:
+    """Answer requests until the supervisor says shutdown or goes away."""
+    threading.Thread(target=_die_with_supervisor, args=(lifeline_fd,), daemon=True).start()
+    requests, replies = Connection(requests_fd, writable=False), Connection(replies_fd, readable=False)
+    spec = ScoringSpec(**json.loads(requests.recv_bytes()))
+    _prepare(spec)
+    try:
+        scorer = _load(spec)
+    except BaseException as error:
+        _reply(replies, {"ok": False, **_failure(error)})
+        return
+    _reply(replies, {"ok": True})
+    while (request := json.loads(requests.recv_bytes())) is not None:
+        _answer(scorer, request, replies)
+    scorer.shutdown()
+
+
+def _answer(scorer: Scorer, request: dict[str, Any], replies: Connection) -> None:
+    try:
+        scored = scorer.score(request["paths"], request["names"], request["final"])
+    except BaseException as error:  # sys.exit() in a script fails its mini-batch, not the process
+        _reply(replies, {"ok": False, **_failure(error)})
+        return
+    chunk = scored.chunk
+    errors = [error.to_dict() for error in scored.errors]
+    _reply(replies, {"ok": True, "rows": chunk.rows, "columns": chunk.columns, "failed": scored.failed, "errors": errors})
+    replies.send_bytes(chunk.data)
+
+
+def _failure(error: BaseException) -> dict[str, str]:
+    kind, message = describe(error)
+    if isinstance(error, MiniBatchFailed):
+        return {"error_type": error.error_type, "message": message, "traceback": error.traceback}
+    return {"error_type": kind, "message": message, "traceback": traceback_text(error)}
+
+
+def _reply(replies: Connection, message: dict[str, Any]) -> None:
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            pass  # the script closed it
+    replies.send_bytes(json.dumps(message).encode())
+
+
+def _load(spec: ScoringSpec) -> Scorer:
+    if spec.scoring_script is not None:
+        from .script import ScriptScorer
+
+        return ScriptScorer(spec)
+    from .mlflow_model import MlflowScorer
+
+    return MlflowScorer(spec)
+
+
+def _prepare(spec: ScoringSpec) -> None:
+    # Ctrl-C in a terminal reaches the whole foreground group: ending is the supervisor's decision.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    logging.basicConfig(level=spec.logging_level.upper(), format=LOG_FORMAT, stream=sys.stderr, force=True)
+    if spec.code_dir:
+        os.chdir(spec.code_dir)
+
+
+def _die_with_supervisor(lifeline_fd: int) -> None:
+    """Blocks until the other end of the pipe is gone, however its owner died; then takes the whole group along."""
+    os.read(lifeline_fd, 1)
+    os.killpg(os.getpgid(0), signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    main(*(int(fd) for fd in sys.argv[1:4]))

@@ -1,0 +1,102 @@
+"""A deployment with a scoring script: `init()`, `run(mini_batch)` and, if there, `shutdown()`.
+
+The contract is that of Azure ML batch deployments: init() once a process, run() with a list of absolute file paths,
+one returned element for each file that was scored.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pandas as pd
+
+from . import rows
+from .contract import ItemError, Scored, ScoringSpec
+from .errors import InitFailed
+
+
+class ScriptScorer:
+    """The user's script, loaded once in this process."""
+
+    def __init__(self, spec: ScoringSpec) -> None:
+        module = _load(Path(spec.code_dir or "."), spec.scoring_script or "")
+        self.spec = spec
+        self.run: Callable[[list[str]], Any] = _function(module, "run", spec)
+        self._shutdown: Callable[[], Any] | None = getattr(module, "shutdown", None)
+        init: Callable[[], Any] = _function(module, "init", spec)
+        init()
+
+    def score(self, paths: list[str], names: list[str], final: bool) -> Scored:
+        """Call run() on one mini-batch. `names` are what the items are called in messages, one for each path."""
+        result = rows.check(self.run(list(paths)))
+        count = len(result)
+        missing = max(0, len(paths) - count)
+        errors = _missing_items(result, paths, names, missing) if missing else []
+        if self.spec.output_action == "summary_only":
+            return Scored(chunk=rows.Chunk(b"", count, None), failed=missing, errors=errors)
+        return Scored(chunk=rows.encode(result, self.spec.output_format), failed=missing, errors=errors)
+
+    def shutdown(self) -> None:
+        if self._shutdown is not None:
+            self._shutdown()
+
+
+def _load(code_dir: Path, script: str) -> ModuleType:
+    path = code_dir / script
+    for folder in (str(path.parent), str(code_dir)):
+        if folder not in sys.path:
+            sys.path.insert(0, folder)
+    sys.argv = [str(path)]
+    found = importlib.util.spec_from_file_location(path.stem, path)
+    if found is None or found.loader is None:
+        raise InitFailed(f"{script} is not a Python file: name the scoring script with its .py ending")
+    module = importlib.util.module_from_spec(found)
+    sys.modules[path.stem] = module  # so that what the script defines can be pickled and unpickled by name
+    found.loader.exec_module(module)
+    return module
+
+
+def _function(module: ModuleType, name: str, spec: ScoringSpec) -> Callable[..., Any]:
+    function = getattr(module, name, None)
+    if not callable(function):
+        raise InitFailed(f"{spec.scoring_script} has no function {name}(): a scoring script defines init() and run()")
+    return function
+
+
+def _missing_items(result: Any, paths: list[str], names: list[str], missing: int) -> list[ItemError]:
+    """Name the files that gave no row, where the rows themselves say which files they are of.
+
+    A script returns fewer elements than files for those it could not score, and does not say which. When the rows
+    hold the files' paths, names or stems, the files without a row are known; else each lost element is reported
+    without a name.
+    """
+    seen = _cells(result)
+    lost = [
+        name
+        for path, name in zip(paths, names, strict=True)
+        if not seen & {path, name, Path(path).name, Path(path).stem}
+    ]
+    kind, message = "MissingRow", f"run() returned {len(result)} elements for {len(paths)} files"
+    if len(lost) == missing:
+        return [ItemError([name], kind, f"{message}: none for this one") for name in lost]
+    return [ItemError([None], kind, f"{message}; which one is missing is not known") for _ in range(missing)]
+
+
+def _cells(result: Any) -> set[str]:
+    """Every value of the rows as text, and the words of list elements."""
+    if isinstance(result, pd.DataFrame):
+        columns: list[Any] = [result.iloc[:, i] for i in range(result.shape[1])]
+        return {str(value) for column in [*columns, result.index] for value in column}
+    cells: set[str] = set()
+    for element in result:
+        values = element.values() if isinstance(element, dict) else element  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
+        if isinstance(values, str):
+            cells |= {values, *values.replace(",", " ").replace(":", " ").split()}
+        elif hasattr(values, "__iter__"):
+            cells |= {str(value) for value in values}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+    return cells

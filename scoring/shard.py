@@ -1,0 +1,155 @@
+"""Scoring one shard: a run of mini-batches, each tried up to max_retries times, each committed with its outcome."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from .contract import ItemError, Scored
+from .errors import InitFailed, MiniBatchFailed
+from .parts import Outcome, PartWriter, committed
+from .rows import Chunk
+from .slots import Slots
+from .storage import Folder
+from .supervisor import LogSink
+
+
+@dataclass
+class MiniBatch:
+    """`items` are local absolute paths; `names` what they are called in outputs and errors, one for each."""
+
+    number: int
+    items: list[str]
+    names: list[str]
+
+
+@dataclass
+class RetrySettings:
+    """Attempts in total for one mini-batch (3 means three runs at most), and seconds for each."""
+
+    max_retries: int
+    timeout: float
+
+
+@dataclass
+class Receipt:
+    """Sums over a shard: all that travels back to the flow."""
+
+    shard: int
+    mini_batches: int = 0
+    items: int = 0
+    failed: int = 0
+    rows: int = 0
+    busy_seconds: float = 0.0
+    retried: int = field(default=0)
+
+    def add(self, outcome: Outcome) -> None:
+        self.mini_batches += 1
+        self.items += outcome.items
+        self.failed += outcome.failed
+        self.rows += outcome.rows
+        self.busy_seconds += outcome.seconds
+        self.retried += outcome.attempts > 1
+
+
+def score_shard(
+    job: Folder,
+    shard: int,
+    run: int,
+    mini_batches: Iterable[MiniBatch],
+    slots: Slots,
+    retry: RetrySettings,
+    failures_allowed: float,
+    sink: LogSink | None,
+) -> Receipt:
+    """Score what of the shard is not yet in a committed part.
+
+    Args:
+        job: the job's folder.
+        run: how often the job has been started: what failed in an earlier run is tried again, what failed in this
+            one (this shard may have been begun by a worker that died) is not.
+        failures_allowed: more failed items than this end the shard early; the flow then ends the job.
+        sink: receives what the script prints and logs.
+
+    Raises InitFailed, JobReleased.
+    """
+    done = {n: at.outcome for n, at in committed(job, shard).items() if at.outcome.succeeded or at.run >= run}
+    receipt, writer = Receipt(shard), PartWriter(job, shard, run)
+    try:
+        for mini_batch in mini_batches:
+            outcome = done.get(mini_batch.number)
+            if outcome is None:
+                outcome, chunk = score_mini_batch(mini_batch, slots, retry, sink)
+                writer.add(outcome, chunk.data)
+            receipt.add(outcome)
+            if receipt.failed > failures_allowed:
+                break
+    finally:
+        writer.commit()
+    return receipt
+
+
+def score_mini_batch(
+    mini_batch: MiniBatch, slots: Slots, retry: RetrySettings, sink: LogSink | None
+) -> tuple[Outcome, Chunk]:
+    """Try a mini-batch up to max_retries times; after that all its items have failed.
+
+    An init() that fails as often is the end of the job, not of the mini-batch. Raises InitFailed, JobReleased.
+    """
+    started, attempt, pid = time.monotonic(), 0, None
+    with slots.slot(sink) as process:
+        while True:
+            attempt += 1
+            try:
+                process.start()
+                pid = process.pid
+                final = attempt >= retry.max_retries
+                scored = process.run(mini_batch.items, mini_batch.names, retry.timeout, final)
+                break
+            except InitFailed:
+                if attempt >= retry.max_retries:
+                    raise
+            except MiniBatchFailed as error:
+                if attempt >= retry.max_retries:
+                    scored = _all_failed(mini_batch, error)
+                    break
+    for error in scored.errors:
+        error.attempt = attempt
+    outcome = Outcome(
+        mini_batch=mini_batch.number,
+        items=len(mini_batch.items),
+        failed=scored.failed,
+        rows=scored.chunk.rows,
+        columns=scored.chunk.columns,
+        attempts=attempt,
+        seconds=round(time.monotonic() - started, 6),
+        process=f"{slots.node}/{pid or ''}",
+        errors=scored.errors,
+    )
+    return outcome, scored.chunk
+
+
+def _all_failed(mini_batch: MiniBatch, error: MiniBatchFailed) -> Scored:
+    cause = ItemError([*mini_batch.names], error.error_type, str(error), error.traceback)
+    return Scored(Chunk(b"", 0, None), failed=len(mini_batch.items), errors=[cause])
+
+
+def fail_shard(
+    job: Folder, shard: int, run: int, mini_batches: Iterable[MiniBatch], error_type: str, message: str
+) -> Receipt:
+    """Commit every mini-batch of the shard that is in no part as failed, for a shard that kills its workers."""
+    done = committed(job, shard)
+    receipt, writer = Receipt(shard), PartWriter(job, shard, run)
+    for mini_batch in mini_batches:
+        held = done.get(mini_batch.number)
+        if held is None:
+            cause = ItemError([*mini_batch.names], error_type, message)
+            size = len(mini_batch.items)
+            outcome = Outcome(mini_batch.number, size, failed=size, errors=[cause])
+            writer.add(outcome, b"")
+        else:
+            outcome = held.outcome
+        receipt.add(outcome)
+    writer.commit()
+    return receipt
