@@ -68,7 +68,11 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
     """A validation error's causes, on one line."""
     causes: list[str] = []
     found = error.errors(include_url=False)
-    deepest = {_keys(cause["loc"])[0]: len(cause["loc"]) for cause in sorted(found, key=lambda c: len(c["loc"])) if cause["loc"]}
+    deepest = {
+        _keys(cause["loc"])[0]: len(cause["loc"])
+        for cause in sorted(found, key=lambda c: len(c["loc"]))
+        if cause["loc"]
+    }
     for cause in found:
         if cause["loc"] and cause["type"].endswith("_type") and len(cause["loc"]) < deepest[_keys(cause["loc"])[0]]:
             continue  # "should be a string" where another branch of the union was meant and says more

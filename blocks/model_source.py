@@ -44,8 +44,14 @@ def _registry_uri(reference: str) -> str | None:
     if match := _AZUREML.fullmatch(reference):
         if match["version"]:
             return f"models:/{match['name']}/{match['version']}"
-        return f"models:/{match['name']}/latest" if match["label"] == "latest" else f"models:/{match['name']}@{match['label']}"
-    raise InvalidDocument(f"model: {reference!r} is not understood: write azureml:<name>:<version>, models:/<name>/<version> or a path")
+        return (
+            f"models:/{match['name']}/latest"
+            if match["label"] == "latest"
+            else f"models:/{match['name']}@{match['label']}"
+        )
+    raise InvalidDocument(
+        f"model: {reference!r} is not understood: write azureml:<name>:<version>, models:/<name>/<version> or a path"
+    )
 
 
 def _download(uri: str, folder: Path) -> Path:

@@ -9,16 +9,15 @@ from typing import Any, TypeVar
 import httpx
 from prefect.blocks.core import Block
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.actions import BlockDocumentUpdate
+from prefect.client.schemas.actions import BlockDocumentCreate, BlockDocumentUpdate
 from prefect.client.schemas.objects import BlockDocument
-from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
+from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound, PrefectHTTPStatusError
 from pydantic import ValidationError
 
 from ..scoring.errors import AlreadyExists, BatchError, NoServer, NotFound
 from .documents import explain
 
 B = TypeVar("B", bound=Block)
-_PAGE = 200
 
 
 @contextmanager
@@ -34,11 +33,12 @@ def api() -> Iterator[SyncPrefectClient]:
 def create(block: Block, name: str, client: SyncPrefectClient) -> None:
     """Save a document that must not exist yet. Raises AlreadyExists: exactly one of two callers at once gets it."""
     type(block).register_type_and_schema(client=client)  # pyright: ignore[reportArgumentType]
-    document = block._to_block_document(  # pyright: ignore[reportPrivateUsage]
-        name=name, block_schema_id=type(block)._block_schema_id, block_type_id=type(block)._block_type_id  # pyright: ignore[reportPrivateUsage]
+    schema_id, type_id = type(block)._block_schema_id, type(block)._block_type_id  # pyright: ignore[reportPrivateUsage]
+    document = BlockDocumentCreate(
+        name=name, data=block.model_dump(mode="json"), block_schema_id=schema_id, block_type_id=type_id
     )
     try:
-        client.create_block_document(document)  # pyright: ignore[reportArgumentType]
+        client.create_block_document(document)
     except ObjectAlreadyExists:
         raise AlreadyExists(f"{_kind(type(block))} {name!r} exists already") from None
 
@@ -50,12 +50,12 @@ def load(kind: type[B], name: str, client: SyncPrefectClient) -> B:
 
 def list_all(kind: type[B], client: SyncPrefectClient) -> list[B]:
     """All documents of a kind, by name."""
-    found: list[BlockDocument] = []
     try:
-        while page := client.read_block_documents_by_type(kind.get_block_type_slug(), offset=len(found), limit=_PAGE):
-            found += page
-    except ObjectNotFound:
-        return []
+        found = client.read_block_documents_by_type(kind.get_block_type_slug())  # all: the route knows no pages
+    except PrefectHTTPStatusError as error:
+        if error.response.status_code != 404:
+            raise
+        return []  # no block of this kind has ever been saved
     return [_parse(kind, document) for document in sorted(found, key=lambda document: document.name or "")]
 
 

@@ -28,7 +28,7 @@ from ..scoring.storage import Folder
 from .endpoint import find_compute
 from .parameters import parameter_schema
 
-WORK_POOL = "prefect-batch"
+WORK_POOL = "batch-endpoints"
 FLOW = "endpoint"
 ENTRYPOINT = "prefect_batch.flows.endpoint:endpoint"
 
@@ -49,7 +49,9 @@ def create_endpoint(client: SyncPrefectClient, endpoint: BatchEndpoint) -> Batch
     return store.load(BatchEndpoint, endpoint.name, client)
 
 
-def update_endpoint(client: SyncPrefectClient, name: str, default: str | None, description: str | None) -> BatchEndpoint:
+def update_endpoint(
+    client: SyncPrefectClient, name: str, default: str | None, description: str | None
+) -> BatchEndpoint:
     """Change an endpoint's default deployment or description, and its Run form with it. Raises NotFound."""
     data: dict[str, Any] = {}
     if default is not None:

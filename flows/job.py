@@ -1,13 +1,13 @@
 """A job's folder, and the record in it from which anyone can run the job again.
 
-    <datastore>/jobs/<id>/job.json       the request, what it was resolved to, the deployment version, versions
-                          runs/NNN.json  one for each time the job was started
-                          plan.jsonl     plan.json says where each shard begins in it
-                          parts/         committed results
-                          logs/          what the scoring processes printed and logged
-                          errors.jsonl   every failed item and its cause
-                          summary.json   how it ended
-                          score/         the output, unless the request names another place
+<datastore>/jobs/<id>/job.json       the request, what it was resolved to, the deployment version, versions
+                      runs/NNN.json  one for each time the job was started
+                      plan.jsonl     plan.json says where each shard begins in it
+                      parts/         committed results
+                      logs/          what the scoring processes printed and logged
+                      errors.jsonl   every failed item and its cause
+                      summary.json   how it ended
+                      score/         the output, unless the request names another place
 """
 
 from __future__ import annotations

@@ -67,7 +67,9 @@ def invoke(
 
 
 def _readable(detail: str) -> str:
-    match = re.search(r"Validation failed(?: for field '(?P<field>[^']*)')?\.\s*(?:Failure reason: )?(?P<why>.*)", detail)
+    match = re.search(
+        r"Validation failed(?: for field '(?P<field>[^']*)')?\.\s*(?:Failure reason: )?(?P<why>.*)", detail
+    )
     if match is None:
         return detail
     return f"{match['field']}: {match['why']}" if match["field"] else match["why"]
@@ -155,7 +157,9 @@ def follow(
         flow_run = client.read_flow_run(flow_run_id)
         ended = flow_run.state is not None and flow_run.state.is_final()
         on_progress(flow_run, progress_of(client, flow_run_id))
-        log_filter = LogFilter.model_validate({"flow_run_id": {"any_": _tree(client, flow_run_id)}, "level": {"ge_": 20}})
+        log_filter = LogFilter.model_validate(
+            {"flow_run_id": {"any_": _tree(client, flow_run_id)}, "level": {"ge_": 20}}
+        )
         while logs := client.read_logs(log_filter, limit=200, offset=seen, sort=LogSort.TIMESTAMP_ASC):
             seen += len(logs)
             for log in logs:

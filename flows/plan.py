@@ -97,4 +97,3 @@ def shard_name(shard: Shard) -> str:
     if shard.count == 1:
         return f"mini-batch {shard.first}"
     return f"mini-batches {shard.first}-{shard.first + shard.count - 1}"
-

@@ -127,7 +127,9 @@ class MlflowScorer:
         """One predict() for all, cut back into files; None where it fails or does not give a row for each row."""
         parts = [item.data for item in items]
         try:
-            joined = pd.concat(parts, ignore_index=True) if isinstance(parts[0], pd.DataFrame) else np.concatenate(parts)
+            joined = (
+                pd.concat(parts, ignore_index=True) if isinstance(parts[0], pd.DataFrame) else np.concatenate(parts)
+            )
             frame = rows.as_frame(_checked(self._predict(joined)))
         except Exception:
             return None

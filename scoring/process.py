@@ -48,7 +48,9 @@ def _answer(scorer: Scorer, request: dict[str, Any], replies: Connection) -> Non
         return
     chunk = scored.chunk
     errors = [error.to_dict() for error in scored.errors]
-    _reply(replies, {"ok": True, "rows": chunk.rows, "columns": chunk.columns, "failed": scored.failed, "errors": errors})
+    _reply(
+        replies, {"ok": True, "rows": chunk.rows, "columns": chunk.columns, "failed": scored.failed, "errors": errors}
+    )
     replies.send_bytes(chunk.data)
 
 

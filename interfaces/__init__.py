@@ -1,0 +1,1 @@
+"""Faces: they parse, call and print, and have no logic of their own."""

@@ -1,0 +1,57 @@
+"""`prefect-batch run`: a deployment file scored on this machine, without a server."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from rich.logging import RichHandler
+
+from ..blocks.compute import builtin_local
+from ..blocks.deployment import ModelDeployment
+from ..blocks.documents import validate
+from ..blocks.settings import JobSettings
+from ..flows.catalog import take_snapshots
+from ..flows.endpoint import make_job
+from ..flows.local import run_local
+from ..flows.mapping import Tally
+from ..flows.score_job import Summary
+from ..scoring.errors import AlreadyExists
+from ..scoring.storage import Folder
+from . import overrides as options
+from . import terminal
+
+
+def run_deployment(
+    deployment: ModelDeployment, file: Path, data: str, output: Path, settings: dict[str, Any]
+) -> Summary:
+    """Score `data` into the new or empty folder `output`, with a progress bar.
+
+    Raises InvalidDocument, NotFound, AlreadyExists.
+    """
+    target = output.expanduser().absolute()
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise AlreadyExists(f"--output {output}: is not an empty folder, and nothing is overwritten: name a new one")
+    logger = logging.getLogger("prefect_batch.run")
+    logger.handlers, logger.propagate = [RichHandler(console=terminal.err, show_path=False)], False
+    logger.setLevel(logging.DEBUG)
+    with tempfile.TemporaryDirectory(prefix="prefect-batch-run-") as snapshots:
+        job = make_job(
+            f"local-{uuid4().hex[:8]}",
+            take_snapshots(deployment, file, Folder(snapshots)),
+            builtin_local(),
+            Folder(str(target)),
+            options.local_path(data, "--input", must_exist=True),
+            None,
+            validate(JobSettings, settings, "--set"),
+        )
+        job.save()
+        with terminal.progress_bar() as update:
+
+            def report(tally: Tally) -> None:
+                update("Scoring", tally.mini_batches, tally.mini_batches_total, tally.failed)
+
+            return run_local(job, report, logger)

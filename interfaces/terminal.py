@@ -1,0 +1,78 @@
+"""What the command line shows: tables and results on stdout, progress and messages on stderr."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+out, err = Console(), Console(stderr=True)
+
+Update = Callable[[str, int, int | None, int], None]
+"""Takes a word on the state, mini-batches done, mini-batches in all (None while not known) and failed files."""
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Rows under headings; plain tab-separated values when stdout is not a terminal."""
+    if not out.is_terminal:
+        for row in (columns, *rows):
+            sys.stdout.write("\t".join("" if value is None else str(value) for value in row) + "\n")
+        return
+    grid = Table(box=None, header_style="bold", pad_edge=False)
+    for column in columns:
+        grid.add_column(column, overflow="fold")
+    for row in rows:
+        grid.add_row(*("" if value is None else str(value) for value in row))
+    out.print(grid)
+
+
+def details(values: dict[str, Any]) -> None:
+    """Key and value lines."""
+    width = max(len(key) for key in values)
+    for key, value in values.items():
+        sys.stdout.write(f"{key:<{width}}  {'' if value is None else value}\n")
+
+
+def note(message: str) -> None:
+    """A line on stderr."""
+    err.print(message, markup=False, highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def progress_bar() -> Iterator[Update]:
+    """A bar of mini-batches with rate and time left; one line for each state when stderr is not a terminal."""
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("mini-batches"),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[failed]}"),
+    )
+    with Progress(*columns, console=err, disable=not err.is_terminal) as progress:
+        bar = progress.add_task("Waiting", total=None, rate="", failed="")
+        last = ""
+
+        def update(state: str, done: int, total: int | None, failed: int) -> None:
+            nonlocal last
+            speed = progress.tasks[0].speed
+            progress.update(
+                bar,
+                description=state,
+                completed=done,
+                total=total,
+                rate=f"{speed:.1f}/s" if speed else "",
+                failed=f"{failed} files failed" if failed else "",
+            )
+            if not err.is_terminal and state != last:
+                note(state)
+            last = state
+
+        yield update
