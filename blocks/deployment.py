@@ -178,8 +178,8 @@ def _check_script(path: Path, code: CodeConfiguration) -> None:
 
 def versions(client: SyncPrefectClient, endpoint: str, name: str | None = None) -> list[ModelDeployment]:
     """All versions of an endpoint's deployments, or of one of them, oldest first."""
-    found = [d for d in store.list_all(ModelDeployment, client) if d.endpoint_name == endpoint]
-    return sorted((d for d in found if name in (None, d.name)), key=lambda d: (d.name, d.version))
+    equal = {"endpoint_name": endpoint} | ({"name": name} if name else {})
+    return sorted(store.list_all(ModelDeployment, client, **equal), key=lambda d: (d.name, d.version))
 
 
 def latest(client: SyncPrefectClient, endpoint: str) -> dict[str, ModelDeployment]:

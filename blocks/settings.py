@@ -13,6 +13,9 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
 
+DEFAULT_FILE_NAME = "predictions.csv"
+
+
 class Document(BaseModel):
     """Base of all that a user writes: unknown keys are errors."""
 
@@ -99,7 +102,7 @@ class ModelSettings(Document):
     instance_count: InstanceCount = 1
     error_threshold: ErrorThreshold = -1
     output_action: Annotated[Literal["append_row", "summary_only"], BeforeValidator(_lower)] = "append_row"
-    output_file_name: OutputFileName = "predictions.csv"
+    output_file_name: OutputFileName | None = Field(default=None, description="predictions.csv, for append_row.")
     output_format: Literal["csv", "parquet", "jsonl", "azureml"] | None = Field(
         default=None, description="By default the ending of output_file_name decides; azureml is Azure ML's layout."
     )
@@ -108,8 +111,10 @@ class ModelSettings(Document):
     environment_variables: dict[str, Annotated[str, BeforeValidator(_text)]] = Field(default_factory=dict)
 
     @model_validator(mode="after")
-    def _no_file_name_without_rows(self) -> ModelSettings:
-        if self.output_action == "summary_only" and "output_file_name" in self.model_fields_set:
+    def _file_name_with_rows(self) -> ModelSettings:
+        if self.output_action == "append_row":
+            self.output_file_name = self.output_file_name or DEFAULT_FILE_NAME
+        elif self.output_file_name is not None:
             raise ValueError("output_file_name has no meaning with output_action summary_only: leave it out")
         return self
 
@@ -118,7 +123,7 @@ class ModelSettings(Document):
         """csv, parquet, jsonl or azureml."""
         if self.output_format is not None:
             return self.output_format
-        ending = PurePosixPath(self.output_file_name).suffix.lower()
+        ending = PurePosixPath(self.output_file_name or "").suffix.lower()
         return {".parquet": "parquet", ".pqt": "parquet", ".jsonl": "jsonl", ".ndjson": "jsonl"}.get(ending, "csv")
 
     @property

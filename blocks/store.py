@@ -48,15 +48,16 @@ def load(kind: type[B], name: str, client: SyncPrefectClient) -> B:
     return _parse(kind, _read(kind, name, client))
 
 
-def list_all(kind: type[B], client: SyncPrefectClient) -> list[B]:
-    """All documents of a kind, by name."""
+def list_all(kind: type[B], client: SyncPrefectClient, **equal: Any) -> list[B]:
+    """The documents of a kind whose top-level keys have these values, by name; others are not even parsed."""
     try:
         found = client.read_block_documents_by_type(kind.get_block_type_slug())  # all: the route knows no pages
     except PrefectHTTPStatusError as error:
         if error.response.status_code != 404:
             raise
         return []  # no block of this kind has ever been saved
-    return [_parse(kind, document) for document in sorted(found, key=lambda document: document.name or "")]
+    wanted = [document for document in found if equal.items() <= document.data.items()]
+    return [_parse(kind, document) for document in sorted(wanted, key=lambda document: document.name or "")]
 
 
 def patch(kind: type[Block], name: str, data: dict[str, Any], client: SyncPrefectClient) -> None:

@@ -11,7 +11,6 @@ from typing import IO, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ..blocks.settings import ModelSettings
 from ..scoring import rows
 from ..scoring.errors import AlreadyExists, BatchError
 from ..scoring.parts import Located, Outcome
@@ -51,14 +50,13 @@ def in_order(ledger: dict[int, Located], mini_batches: int) -> list[Located]:
     return [ledger[number] for number in range(mini_batches)]
 
 
-def write_output(job: Folder, located: list[Located], output: Folder, settings: ModelSettings) -> str:
+def write_output(job: Folder, located: list[Located], output: Folder, name: str, rows_format: str) -> str:
     """Write the rows of all parts to one file, in order; returns its URL. Raises AlreadyExists if it is there."""
-    name = settings.output_file_name
     try:
         with output.create_stream(name) as stream:
-            if settings.rows_format == rows.PARQUET:
+            if rows_format == rows.PARQUET:
                 _write_parquet(job, located, stream)
-            elif settings.rows_format == rows.CSV:
+            elif rows_format == rows.CSV:
                 _write_csv(job, located, stream)
             else:
                 for _, data in _chunks(job, located):

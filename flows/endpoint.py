@@ -117,7 +117,7 @@ def make_job(
     compute.check(settings)
     source = resolve_input(given_input)
     target = output or folder.file_url(OUTPUT_NAME)
-    check_output(target, settings.output_file_name if settings.output_action == "append_row" else None)
+    check_output(target, settings.output_file_name)
     check_inside(source, [folder.url, target])
     return Job(
         id=job_id,

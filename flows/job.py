@@ -15,6 +15,7 @@ from __future__ import annotations
 import getpass
 import itertools
 import json
+import os
 import platform
 import socket
 from datetime import UTC, datetime
@@ -86,7 +87,7 @@ class Job(BaseModel):
 
     def begin_run(self) -> int:
         """Note that the job is being started; returns how often that has been done, from 1."""
-        about = {"started_at": datetime.now(UTC).isoformat(), "host": socket.gethostname()}
+        about = {"started_at": datetime.now(UTC).isoformat(), "host": socket.gethostname(), "pid": os.getpid()}
         for number in itertools.count(1):
             try:
                 self.folder.create(f"runs/{number:03d}.json", json.dumps(about).encode())

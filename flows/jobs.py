@@ -208,7 +208,7 @@ def download(client: SyncPrefectClient, flow_run: FlowRun, target: Path) -> list
     if job is None:
         raise JobFailed(f"job {flow_run.id} never started scoring: {flow_run.state.message}")
     settings = job.settings
-    wanted = [settings.output_file_name] if settings.output_action == "append_row" else None
+    wanted = [settings.output_file_name] if settings.output_file_name else None
     copied = _copy(job.output_folder, target / "named-outputs" / OUTPUT_NAME, wanted if job.output.given else None)
     return copied + _copy(job.folder, target / "artifacts", ["errors.jsonl", "summary.json", RECORD])
 

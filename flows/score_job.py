@@ -72,8 +72,9 @@ def score_job(job: Job, make_mapper: MakeMapper, report: Report) -> Summary:
     run, clock = job.begin_run(), _Clock()
     folder, settings = job.folder, job.settings
     with ExitStack() as stack:
-        if settings.output_action == "append_row":
-            stack.enter_context(claim(job.output_folder.make(), settings.output_file_name, job.id))
+        job.output_folder.make()
+        if settings.output_file_name is not None:
+            stack.enter_context(claim(job.output_folder, settings.output_file_name, job.id))
         plan = Plan.load(folder) or make_plan(folder, *list_items(job.input.url), settings.mini_batch_size)
         clock.lap("plan")
         tally = Tally(plan.items, plan.mini_batches, settings.failures_allowed(plan.items))
@@ -120,8 +121,8 @@ def _collect(job: Job, plan: Plan, run: int, failure: str | None) -> Summary:
     output, rows = job.output.url, sum(at.outcome.rows for at in located)
     if failure is None:
         ordered = in_order(ledger, plan.mini_batches)
-        if settings.output_action == "append_row":
-            output = write_output(folder, ordered, job.output_folder, settings)
+        if settings.output_file_name is not None:
+            output = write_output(folder, ordered, job.output_folder, settings.output_file_name, settings.rows_format)
     succeeded = processed - failed
     message = failure or _success(succeeded, plan.items, rows, output, folder.file_url(ERRORS))
     return Summary(

@@ -211,7 +211,7 @@ def _endpoint_of(client: Any, endpoint: str | None, deployment: str) -> str:
         if not versions(client, endpoint.lower(), deployment):
             raise NotFound(f"Deployment {deployment!r} not found for endpoint {endpoint!r}")
         return endpoint.lower()
-    found = {d.endpoint_name for d in store.list_all(ModelDeployment, client) if d.name == deployment}
+    found = {d.endpoint_name for d in store.list_all(ModelDeployment, client, name=deployment)}
     if len(found) != 1:
         what = f"endpoints {', '.join(sorted(found))} each have one" if found else "no endpoint has it"
         raise NotFound(f"deployment {deployment!r}: {what}; name the endpoint with --endpoint")

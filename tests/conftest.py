@@ -40,6 +40,8 @@ os.environ |= {
 for name in ("PREFECT_BATCH_DATASTORE", "MLFLOW_TRACKING_URI", "PREFECT_PROFILE"):
     os.environ.pop(name, None)
 
+from prefect.events.worker import EventsWorker  # noqa: E402
+from prefect.logging.handlers import APILogWorker  # noqa: E402
 from prefect_batch.interfaces.local_server import LocalServer  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -60,6 +62,9 @@ def server() -> Iterator[LocalServer]:
         server = LocalServer(port=PORT, log=log, working_directory=SESSION)
         server.start()
         yield server
+        # What flows of this process still have to say, they would else go on saying to a server that is gone.
+        APILogWorker.drain_all(timeout=10)
+        EventsWorker.drain_all(timeout=10)
         server.stop()
 
 
