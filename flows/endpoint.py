@@ -159,5 +159,6 @@ def find_compute(client: SyncPrefectClient, name: str) -> ComputeCluster:
         if name == LOCAL:
             return builtin_local()
         raise NotFound(
-            f"compute {name!r} does not exist: make it with `prefect-batch compute create {name}`, or write compute: local"
+            f"compute {name!r} does not exist: make it with `prefect-batch compute create {name}`, "
+            "or write compute: local"
         ) from None

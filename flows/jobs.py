@@ -20,7 +20,7 @@ from prefect.client.schemas.filters import (
     FlowRunFilter,
     LogFilter,
 )
-from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.sorting import FlowRunSort, LogSort
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.settings import get_current_settings
@@ -157,9 +157,7 @@ def follow(
         flow_run = client.read_flow_run(flow_run_id)
         ended = flow_run.state is not None and flow_run.state.is_final()
         on_progress(flow_run, progress_of(client, flow_run_id))
-        log_filter = LogFilter.model_validate(
-            {"flow_run_id": {"any_": _tree(client, flow_run_id)}, "level": {"ge_": 20}}
-        )
+        log_filter = LogFilter.model_validate({"flow_run_id": {"any_": [flow_run_id]}, "level": {"ge_": 20}})
         while logs := client.read_logs(log_filter, limit=200, offset=seen, sort=LogSort.TIMESTAMP_ASC):
             seen += len(logs)
             for log in logs:
@@ -167,11 +165,6 @@ def follow(
         if ended:
             return flow_run
         time.sleep(POLL_SECONDS)
-
-
-def _tree(client: SyncPrefectClient, flow_run_id: UUID) -> list[UUID]:
-    """The job's own flow run, whose log says what a caller wants to know."""
-    return [flow_run_id]
 
 
 def cancel(client: SyncPrefectClient, flow_run: FlowRun) -> None:
@@ -226,6 +219,3 @@ def _copy(source: Folder, target: Path, names: list[str] | None) -> list[Path]:
             shutil.copyfileobj(stream, out)
         copied.append(path)
     return copied
-
-
-RUNNING = {StateType.RUNNING, StateType.PENDING, StateType.SCHEDULED, StateType.CANCELLING}

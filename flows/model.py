@@ -11,6 +11,7 @@ from prefect.context import FlowRunContext
 from prefect.states import Completed, Failed, State
 
 from ..blocks.compute import DASK_CONFIG
+from ..scoring.errors import BatchError
 from ..scoring.storage import Folder
 from .dask_mapper import DaskMapper, close_stale_task_runs
 from .job import Job
@@ -41,7 +42,11 @@ def model(deployment: str, job_folder: str) -> State[Any]:
             logger.info("%d files in %d mini-batches, %d task runs", plan.items, plan.mini_batches, len(plan.shards))
             return DaskMapper(job, plan, run, runner, client)
 
-        summary = score_job(job, mapper, ProgressArtifact(client, job.id))
+        try:
+            summary = score_job(job, mapper, ProgressArtifact(client, job.id))
+        except BatchError as error:
+            logger.error(str(error))
+            return Failed(message=str(error))
         publish_result(client, summary)
     logger.info(summary.message) if summary.completed else logger.error(summary.message)
     return Completed(message=summary.message) if summary.completed else Failed(message=summary.message)

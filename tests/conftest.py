@@ -42,6 +42,7 @@ for name in ("PREFECT_BATCH_DATASTORE", "MLFLOW_TRACKING_URI", "PREFECT_PROFILE"
 
 from prefect.events.worker import EventsWorker  # noqa: E402
 from prefect.logging.handlers import APILogWorker  # noqa: E402
+
 from prefect_batch.interfaces.local_server import LocalServer  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -73,7 +74,11 @@ def cli() -> Callable[..., subprocess.CompletedProcess[str]]:
     """Runs `prefect-batch` (or `program=`) with arguments; `code` is the exit code that is expected."""
 
     def call(
-        *arguments: str | Path, code: int = 0, program: str = "prefect-batch", cwd: Path | None = None, timeout: int = 180
+        *arguments: str | Path,
+        code: int = 0,
+        program: str = "prefect-batch",
+        cwd: Path | None = None,
+        timeout: int = 180,
     ) -> subprocess.CompletedProcess[str]:
         command = [str(BIN / program), *map(str, arguments)]
         done = subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=timeout, check=False)
@@ -128,7 +133,9 @@ def script_deployment(tmp_path: Path) -> Callable[..., Path]:
     `run` is the body of run(mini_batch); settings are keyword arguments.
     """
 
-    def write(run: str, init: str = "pass", name: str = "scripted", endpoint: str = "scripts", **settings: object) -> Path:
+    def write(
+        run: str, init: str = "pass", name: str = "scripted", endpoint: str = "scripts", **settings: object
+    ) -> Path:
         folder = tmp_path / f"deployment-{name}"
         (folder / "code").mkdir(parents=True)
         body = textwrap.indent(textwrap.dedent(run).strip(), "    ")

@@ -13,6 +13,7 @@ from uuid import UUID
 import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun
+
 from prefect_batch.blocks.deployment import ModelDeployment
 from prefect_batch.blocks.endpoint import BatchEndpoint
 from prefect_batch.flows import catalog, jobs

@@ -45,7 +45,12 @@ def test_os_exit_is_the_mini_batch_failing(endpoints: Endpoints, script_deployme
     assert ended.state == "Completed"
     assert [(e["item"], e["error_type"], e["attempt"]) for e in ended.errors] == [("item-00001.txt", "ProcessDied", 3)]
     assert "exited with code 7" in ended.errors[0]["message"]
-    assert ended.predictions.decode().splitlines() == ["prediction", "item-00000.txt", "item-00002.txt", "item-00003.txt"]
+    assert ended.predictions.decode().splitlines() == [
+        "prediction",
+        "item-00000.txt",
+        "item-00002.txt",
+        "item-00003.txt",
+    ]
 
 
 def test_init_that_raises_ends_the_job(endpoints: Endpoints, script_deployment: Write, numbered_files: Files):
@@ -68,7 +73,9 @@ def test_none_is_named(endpoints: Endpoints, script_deployment: Write, numbered_
     assert [e["item"] for e in ended.errors] == ["item-00000.txt", "item-00001.txt", "item-00002.txt"]
 
 
-@pytest.mark.parametrize(("threshold", "state"), [(2, "Failed"), (3, "Completed"), ("10%", "Failed"), ("50%", "Completed")])
+@pytest.mark.parametrize(
+    ("threshold", "state"), [(2, "Failed"), (3, "Completed"), ("10%", "Failed"), ("50%", "Completed")]
+)
 def test_threshold(
     endpoints: Endpoints, script_deployment: Write, numbered_files: Files, threshold: int | str, state: str
 ):

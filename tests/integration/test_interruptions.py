@@ -13,6 +13,7 @@ from uuid import UUID
 import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, TaskRunFilter
+
 from prefect_batch.flows import jobs
 
 from .conftest import Endpoints
@@ -27,7 +28,9 @@ def scored(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def slow(endpoints: Endpoints, script_deployment: Callable[..., Path], scored: Path, request: pytest.FixtureRequest) -> str:
+def slow(
+    endpoints: Endpoints, script_deployment: Callable[..., Path], scored: Path, request: pytest.FixtureRequest
+) -> str:
     """An endpoint whose script takes 0.2 s a file."""
     run = f"""
     time.sleep(0.2)

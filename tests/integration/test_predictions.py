@@ -60,7 +60,11 @@ def test_heart(
     size: int,
 ) -> None:
     endpoints.deploy(model_deployment(heart_model), f"heart-{size}-{workers}")
-    settings = {"mini_batch_size": size, "instance_count": min(workers, 2), "max_concurrency_per_instance": workers // 2 or 1}
+    settings = {
+        "mini_batch_size": size,
+        "instance_count": min(workers, 2),
+        "max_concurrency_per_instance": workers // 2 or 1,
+    }
     ended = endpoints.run(f"heart-{size}-{workers}", heart_data / "unlabeled", settings=settings)
     assert (ended.state, ended.summary["rows"]) == ("Completed", 303)
     assert ended.predictions == heart_expected

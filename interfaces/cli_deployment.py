@@ -1,0 +1,93 @@
+"""`prefect-batch deployment`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from cyclopts import App, Parameter
+
+from ..blocks import store
+from ..blocks.deployment import ModelDeployment, latest, versions
+from ..blocks.endpoint import BatchEndpoint
+from ..flows import catalog
+from ..scoring.errors import NotFound
+from . import terminal
+from .cli_options import Endpoint, File, Yes, confirm
+
+app = App(name="deployment", help="Make, show and delete the deployments of an endpoint.")
+
+
+@app.command(name="create")
+def deployment_create(
+    *,
+    file: File,
+    endpoint: Endpoint = None,
+    name: Annotated[str | None, Parameter(name=["--name", "-n"], help="Instead of the file's.")] = None,
+    set_default: Annotated[bool, Parameter(help="Make it the endpoint's default.", negative=())] = False,
+) -> None:
+    """Make the next version of a deployment; its code and model are copied, so that later edits do not change it.
+
+    Example: prefect-batch deployment create -f deployment.yml --set-default
+    """
+    with store.api() as client:
+        made = catalog.create_deployment(client, file, endpoint, name, set_default)
+    terminal.out.print(f"{made.endpoint_name}/{made.name} version {made.version}", highlight=False)
+    if made.environment is not None:
+        terminal.note("Note: environment is recorded, not built: jobs run in the Python of the worker.")
+    if not set_default:
+        terminal.note(
+            f"To make it the default: prefect-batch endpoint update {made.endpoint_name} --default {made.name}"
+        )
+
+
+@app.command(name="list")
+def deployment_list(*, endpoint: Endpoint = None) -> None:
+    """List deployments, of one endpoint or of all.
+
+    Example: prefect-batch deployment list -e heart
+    """
+    with store.api() as client:
+        endpoints = {e.name: e.defaults.deployment_name for e in store.list_all(BatchEndpoint, client)}
+        if endpoint is not None:
+            endpoints = {endpoint.lower(): store.load(BatchEndpoint, endpoint.lower(), client).defaults.deployment_name}
+        found = [d for name in endpoints for d in latest(client, name).values()]
+    rows = [
+        (d.endpoint_name, d.name, d.version, "yes" if endpoints[d.endpoint_name] == d.name else "", d.compute)
+        for d in found
+    ]
+    terminal.table(("ENDPOINT", "NAME", "VERSION", "DEFAULT", "COMPUTE"), rows)
+
+
+@app.command(name="show")
+def deployment_show(name: str, *, endpoint: Endpoint = None) -> None:
+    """Show a deployment's newest version as JSON.
+
+    Example: prefect-batch deployment show gbm -e heart
+    """
+    with store.api() as client:
+        held = versions(client, _endpoint_of(client, endpoint, name.lower()), name.lower())
+    terminal.out.print_json(held[-1].model_dump_json(exclude={"block_type_slug"}))
+
+
+@app.command(name="delete")
+def deployment_delete(name: str, *, endpoint: Endpoint = None, yes: Yes = False) -> None:
+    """Delete all versions of a deployment.
+
+    Example: prefect-batch deployment delete gbm -e heart --yes
+    """
+    confirm(f"Delete deployment {name}?", yes)
+    with store.api() as client:
+        catalog.remove_deployment(client, _endpoint_of(client, endpoint, name.lower()), name.lower())
+
+
+def _endpoint_of(client: Any, endpoint: str | None, deployment: str) -> str:
+    """The endpoint that is meant: the named one, or the only one with a deployment of that name."""
+    if endpoint is not None:
+        if not versions(client, endpoint.lower(), deployment):
+            raise NotFound(f"Deployment {deployment!r} not found for endpoint {endpoint!r}")
+        return endpoint.lower()
+    found = {d.endpoint_name for d in store.list_all(ModelDeployment, client, name=deployment)}
+    if len(found) != 1:
+        what = f"endpoints {', '.join(sorted(found))} each have one" if found else "no endpoint has it"
+        raise NotFound(f"deployment {deployment!r}: {what}; name the endpoint with --endpoint")
+    return found.pop()

@@ -1,0 +1,30 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from ..scoring.errors import InvalidDocument
+
+File = Annotated[Path, Parameter(name=["--file", "-f"], help="YAML file.")]
+OptionalFile = Annotated[Path | None, Parameter(name=["--file", "-f"], help="YAML file.")]
+Endpoint = Annotated[str | None, Parameter(name=["--endpoint", "--endpoint-name", "-e"], help="Name of the endpoint.")]
+Yes = Annotated[bool, Parameter(name=["--yes", "-y"], help="Do not ask.", negative=())]
+Set = Annotated[
+    list[str],
+    Parameter(name="--set", help="Override a setting for this job: KEY=VALUE, as in mini_batch_size=2.", negative=()),
+]
+
+
+def confirm(question: str, yes: bool) -> None:
+    """Ask before something is lost; without a terminal to ask on, only --yes will do. Raises InvalidDocument."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise InvalidDocument(f"{question} Say so with --yes")
+    if input(f"{question} [y/N] ").strip().lower() not in ("y", "yes"):
+        sys.exit(1)

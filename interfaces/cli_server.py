@@ -1,0 +1,54 @@
+"""`prefect-batch server` and `prefect-batch worker`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+from ..blocks import store
+from ..flows.catalog import WORK_POOL, ensure_work_pool
+from ..flows.inputs import WORKING_DIRECTORY
+from . import terminal
+from .local_server import WORKER_SETTINGS, LocalServer
+
+app = App(name="server", help="A Prefect server on this machine, with a worker that runs jobs.")
+worker_app = App(name="worker", help="A worker that runs the jobs of a server elsewhere.")
+
+
+@app.command(name="start")
+def server_start(
+    *,
+    host: str = "127.0.0.1",
+    port: int = 4200,
+    worker: Annotated[bool, Parameter(help="Also run jobs on this machine.")] = True,
+) -> None:
+    """Start a Prefect server with its UI, and a worker; both end with Ctrl-C.
+
+    Example: prefect-batch server start --port 4200
+    """
+    server = LocalServer(host, port)
+    try:
+        server.start(worker)
+        terminal.note(f"UI: {server.ui_url}\nIn other terminals: prefect config set PREFECT_API_URL={server.api_url}")
+        server.wait()
+    except KeyboardInterrupt:
+        pass
+    finally:
+        server.stop()
+
+
+@worker_app.command(name="start")
+def worker_start() -> None:
+    """Run jobs on this machine; relative paths in requests mean the current folder. Ends with Ctrl-C.
+
+    Example: PREFECT_API_URL=http://host:4200/api prefect-batch worker start
+    """
+    with store.api() as client:
+        ensure_work_pool(client)
+    environment = {**WORKER_SETTINGS, **os.environ, WORKING_DIRECTORY: str(Path.cwd())}
+    command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", WORK_POOL, "--type", "process"]
+    os.execve(sys.executable, command, environment)
