@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from typing import IO, Any
 
@@ -21,7 +21,7 @@ ROW_GROUP = 65_536
 
 
 @contextmanager
-def claim(output: Folder, file_name: str, job_id: str) -> Iterator[None]:
+def claim(output: Folder, file_name: str, job_id: str) -> Generator[None]:
     """Keep other jobs from the same output file while this one runs. Raises AlreadyExists.
 
     A job that was killed leaves its claim, and finds it again as its own when it is resumed.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import httpx
@@ -59,7 +59,7 @@ class DaskMapper:
         self.ahead = 2 * job.settings.parallelism + 2
 
     def submit(self, shard: Shard, done: Callable[[], None]) -> PrefectDaskFuture[Receipt]:
-        future: Any = score.submit(
+        future: Any = cast(Any, score).submit(
             shard.number, shard_name(shard), self._job.root, self._run, self._job.settings.logging_level
         )
         self._flying[shard.number] = future
@@ -75,24 +75,30 @@ class DaskMapper:
             return fail_shard(self._job, self._plan, shard, self._run, "KilledWorker", message)
         finally:
             self._flying.pop(shard.number, None)
-            handle.wrapped_future.release()  # a held result would be computed again when its worker dies
+            _dask(handle).release()  # a held result would be computed again when its worker dies
 
     def abort(self) -> None:
         futures = list(self._flying.values())
-        dask = self._runner.client
-        dask.cancel([future.wrapped_future for future in futures], force=True)
+        dask: Any = self._runner.client
+        dask.cancel([_dask(future) for future in futures], force=True)
         dask.run(release, self._job.root, True, on_error="ignore")
         for future in futures:
             self._set_state(future, Cancelled(message="The job has ended."))
 
     def release(self) -> None:
-        self._runner.client.run(release, self._job.root, False, on_error="ignore")
+        dask: Any = self._runner.client
+        dask.run(release, self._job.root, False, on_error="ignore")
 
     def _set_state(self, future: PrefectDaskFuture[Receipt], state: State[Any]) -> None:
         try:
             self._client.set_task_run_state(future.task_run_id, state, force=True)
         except (ObjectNotFound, httpx.HTTPStatusError):
             pass  # the task never started: the server does not know it
+
+
+def _dask(future: PrefectDaskFuture[Receipt]) -> Any:
+    """The Dask future inside a Prefect future."""
+    return cast(Any, future).wrapped_future
 
 
 def close_stale_task_runs(client: SyncPrefectClient, flow_run_id: UUID, logger: logging.Logger | Any) -> None:

@@ -3,12 +3,13 @@ job, and runs the deployment's flow."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from prefect import flow, get_run_logger
 from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.objects import State
 from prefect.context import FlowRunContext
-from prefect.states import Completed, Failed, State
+from prefect.states import Completed, Failed
 
 from ..blocks import store
 from ..blocks.compute import LOCAL, ComputeCluster, builtin_local
@@ -60,7 +61,7 @@ def endpoint(
         logger.error(str(error))
         return Failed(message=str(error))
     logger.info("Deployment %s scores %s", job.deployment_label, job.input.url)
-    state: State[Any] = model.with_options(task_runner=runner)(
+    state: State[Any] = model.with_options(task_runner=cast(Any, runner))(
         deployment=job.deployment.name, job_folder=job.root, return_state=True
     )
     return Completed(message=state.message) if state.is_completed() else Failed(message=_one_line(state))

@@ -7,8 +7,9 @@ from typing import Any, cast
 import dask.config
 from prefect import flow, get_run_logger
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import State
 from prefect.context import FlowRunContext
-from prefect.states import Completed, Failed, State
+from prefect.states import Completed, Failed
 
 from ..blocks.compute import DASK_CONFIG
 from ..scoring.errors import BatchError

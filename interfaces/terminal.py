@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -44,7 +44,7 @@ def note(message: str) -> None:
 
 
 @contextmanager
-def progress_bar() -> Iterator[Update]:
+def progress_bar() -> Generator[Update]:
     """A bar of mini-batches with rate and time left; one line for each state when stderr is not a terminal."""
     columns = (
         SpinnerColumn(),
