@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from prefect.blocks.core import Block
+from prefect.client.orchestration import SyncPrefectClient
 from pydantic import BeforeValidator, Field, model_validator
 
-from ..scoring.errors import InvalidDocument
+from ..scoring.errors import InvalidDocument, NotFound
+from . import store
 from .names import Name
 from .settings import ModelSettings
 
@@ -77,3 +79,16 @@ class ComputeCluster(Block):
 def builtin_local() -> ComputeCluster:
     """The compute named `local`, there without being made: this machine, without a bound on instances."""
     return ComputeCluster(name=LOCAL, max_instances=1_000_000)
+
+
+def find_compute(client: SyncPrefectClient, name: str) -> ComputeCluster:
+    """The compute cluster of that name; `local` is there without being made. Raises NotFound."""
+    try:
+        return store.load(ComputeCluster, name, client)
+    except NotFound:
+        if name == LOCAL:
+            return builtin_local()
+        raise NotFound(
+            f"compute {name!r} does not exist: make it with `prefect-batch compute create {name}`, "
+            "or write compute: local"
+        ) from None

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ast
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from prefect.blocks.core import Block
 from prefect.client.orchestration import SyncPrefectClient
@@ -124,10 +124,10 @@ def parse_deployment(data: dict[str, Any], where: str, endpoint: str | None = No
 
 
 def _mapping(data: dict[str, Any], key: str, where: str) -> dict[str, Any]:
-    value = data.get(key) or {}
+    value: Any = data.get(key) or {}
     if not isinstance(value, dict):
         raise InvalidDocument(f"{where}: {key}: {value!r} must be a mapping of keys to values")
-    return value  # pyright: ignore[reportUnknownVariableType]
+    return cast("dict[str, Any]", value)
 
 
 def _take_instance_count(data: dict[str, Any], where: str) -> None:

@@ -21,6 +21,8 @@ class _UniqueKeys(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
         for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(None, None, "a key must be plain text", key.start_mark)
             if key.value in seen:
                 raise yaml.constructor.ConstructorError(None, None, f"{key.value} stands twice", key.start_mark)
             seen.add(key.value)
@@ -39,6 +41,8 @@ def load_yaml(path: Path) -> dict[str, Any]:
         mark = error.problem_mark
         where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
         raise InvalidDocument(f"{path}: {where}not valid YAML: {error.problem}") from None
+    except (yaml.YAMLError, ValueError) as error:  # a character that YAML forbids; a date that no calendar has
+        raise InvalidDocument(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(data, dict):
         raise InvalidDocument(f"{path}: must be a mapping of keys to values")
     data.pop("$schema", None)  # pyright: ignore[reportUnknownMemberType]

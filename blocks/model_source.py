@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,7 +15,7 @@ _AZUREML = re.compile(r"azureml:/?(?P<name>[^:@/]+)(?::(?P<version>[^@/]+)|@(?P<
 
 
 @contextmanager
-def local_copy(reference: str, beside: Path) -> Iterator[tuple[Path, str]]:
+def local_copy(reference: str, beside: Path) -> Generator[tuple[Path, str]]:
     """The model as a local path, for the time of the block, and the name it goes by.
 
     Args:

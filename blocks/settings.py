@@ -12,7 +12,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
-
 DEFAULT_FILE_NAME = "predictions.csv"
 
 
@@ -37,7 +36,8 @@ def _threshold(value: int | str) -> int | str:
 
 
 def _file_name(value: str) -> str:
-    if not value or value in (".", "..") or "/" in value or "\0" in value or len(value.encode()) > 255:
+    # 250: a marker of the same name with a few letters more lies beside it while the job runs
+    if not value or value in (".", "..") or "/" in value or "\0" in value or len(value.encode()) > 250:
         raise ValueError("must be a plain file name, without a folder")
     return value
 

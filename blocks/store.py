@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -12,6 +12,7 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import BlockDocumentCreate, BlockDocumentUpdate
 from prefect.client.schemas.objects import BlockDocument
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound, PrefectHTTPStatusError
+from prefect.settings import get_current_settings
 from pydantic import ValidationError
 
 from ..scoring.errors import AlreadyExists, BatchError, NoServer, NotFound
@@ -21,8 +22,10 @@ B = TypeVar("B", bound=Block)
 
 
 @contextmanager
-def api() -> Iterator[SyncPrefectClient]:
+def api() -> Generator[SyncPrefectClient]:
     """A client of the configured Prefect server. Raises NoServer when it does not answer."""
+    if get_current_settings().api.url is None:  # Prefect would start a server for this one call
+        raise NoServer
     try:
         with get_client(sync_client=True) as client:
             yield client
@@ -34,6 +37,7 @@ def create(block: Block, name: str, client: SyncPrefectClient) -> None:
     """Save a document that must not exist yet. Raises AlreadyExists: exactly one of two callers at once gets it."""
     type(block).register_type_and_schema(client=client)  # pyright: ignore[reportArgumentType]
     schema_id, type_id = type(block)._block_schema_id, type(block)._block_type_id  # pyright: ignore[reportPrivateUsage]
+    assert schema_id is not None and type_id is not None  # registering sets both
     document = BlockDocumentCreate(
         name=name, data=block.model_dump(mode="json"), block_schema_id=schema_id, block_type_id=type_id
     )

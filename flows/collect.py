@@ -8,8 +8,8 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from typing import IO, Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
+import pyarrow  # pyright: ignore[reportMissingTypeStubs]
+import pyarrow.parquet  # pyright: ignore[reportMissingTypeStubs]
 
 from ..scoring import rows
 from ..scoring.errors import AlreadyExists, BatchError
@@ -18,6 +18,8 @@ from ..scoring.storage import Folder
 
 ERRORS, SUMMARY = "errors.jsonl", "summary.json"
 ROW_GROUP = 65_536
+pa: Any = pyarrow
+pq: Any = pyarrow.parquet
 
 
 @contextmanager
@@ -27,19 +29,29 @@ def claim(output: Folder, file_name: str, job_id: str) -> Generator[None]:
     A job that was killed leaves its claim, and finds it again as its own when it is resumed.
     """
     marker = f".{file_name}.job"
-    try:
-        output.create(marker, job_id.encode())
-    except FileExistsError:
-        holder = output.read(marker).decode()
-        if holder != job_id:
-            raise AlreadyExists(
-                f"outputs: job {holder} is writing {output.file_url(file_name)}: name another output folder "
-                f"(or delete {output.file_url(marker)} if that job is gone)"
-            ) from None
+    holder = _holder(output, marker, job_id)
+    if holder != job_id:
+        raise AlreadyExists(
+            f"outputs: job {holder} is writing {output.file_url(file_name)}: name another output folder "
+            f"(or delete {output.file_url(marker)} if that job is gone)"
+        )
     try:
         yield
     finally:
         output.remove(marker)
+
+
+def _holder(output: Folder, marker: str, job_id: str) -> str:
+    """The job that the marker names, once there is one: ours, if nobody was faster."""
+    while True:
+        try:
+            output.create(marker, job_id.encode())
+        except FileExistsError:
+            try:
+                return output.read(marker).decode()
+            except FileNotFoundError:
+                continue  # its holder ended between the two
+        return job_id
 
 
 def in_order(ledger: dict[int, Located], mini_batches: int) -> list[Located]:
@@ -91,27 +103,57 @@ def _write_csv(job: Folder, located: list[Located], stream: IO[bytes]) -> None:
 
 def _write_parquet(job: Folder, located: list[Located], stream: IO[bytes]) -> None:
     """In row groups of a fixed size: the file does not show how the rows were cut into mini-batches."""
-    schemas: dict[bytes, pa.Schema] = {}
+    schemas: dict[bytes, Any] = {}
     for _, data in _chunks(job, located):
-        schema: pa.Schema = pa.ipc.open_stream(data).schema
+        schema = pa.ipc.open_stream(data).schema
         schemas.setdefault(schema.serialize().to_pybytes(), schema)
-    schema = pa.unify_schemas(list(schemas.values()), promote_options="permissive")
-    with pq.ParquetWriter(stream, schema) as writer:
-        held: list[pa.Table] = []
+    common = _common(list(schemas.values()))
+    with pq.ParquetWriter(stream, common) as writer:
+        held: list[Any] = []
         for _, data in _chunks(job, located):
-            table = pa.ipc.open_stream(data).read_all()
-            held.append(pa.concat_tables([schema.empty_table(), table], promote_options="permissive"))
+            held.append(_conform(pa.ipc.open_stream(data).read_all(), common))
             if sum(len(table) for table in held) >= ROW_GROUP:
                 held = _write_groups(writer, held)
         if held:
             writer.write_table(pa.concat_tables(held).combine_chunks(), row_group_size=ROW_GROUP)
 
 
-def _write_groups(writer: pq.ParquetWriter, held: list[pa.Table]) -> list[pa.Table]:
+def _write_groups(writer: Any, held: list[Any]) -> list[Any]:
     table = pa.concat_tables(held).combine_chunks()
     whole = len(table) // ROW_GROUP * ROW_GROUP
     writer.write_table(table.slice(0, whole), row_group_size=ROW_GROUP)
     return [table.slice(whole)]
+
+
+def _common(schemas: list[Any]) -> Any:
+    """One schema for all. A column of types that have nothing in common becomes text: the rows are committed, and a
+    job must not fail for them at its end."""
+    fields: dict[str, list[Any]] = {}
+    for schema in schemas:
+        for field in schema:
+            fields.setdefault(field.name, []).append(pa.schema([field]))
+    return pa.schema([_field(name, alone) for name, alone in fields.items()])
+
+
+def _field(name: str, alone: list[Any]) -> Any:
+    try:
+        return pa.unify_schemas(alone, promote_options="permissive").field(0)
+    except pa.ArrowTypeError:
+        return pa.field(name, pa.string())
+
+
+def _conform(table: Any, schema: Any) -> Any:
+    return pa.table([_column(table, field) for field in schema], schema=schema)
+
+
+def _column(table: Any, field: Any) -> Any:
+    if field.name not in table.column_names:
+        return pa.nulls(len(table), field.type)
+    column = table[field.name]
+    try:
+        return column.cast(field.type, safe=False)  # safe would refuse whole numbers above 2^53 as double
+    except pa.ArrowNotImplementedError:  # a list as text
+        return pa.array([None if value is None else str(value) for value in column.to_pylist()], field.type)
 
 
 def write_errors(job: Folder, located: list[Located]) -> int:

@@ -10,7 +10,7 @@ import itertools
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -87,20 +87,24 @@ class MlflowScorer:
         if kind in TABLES:
             data: Any = read_table(path, self.columns)
             if self.tensor is not None:
-                data = self._tensor(data.to_numpy())
+                data = self._tensor(data.to_numpy(), count=len(data))
             return _Input(position, name, label, data, tabular=True)
         if kind in IMAGES:
             image = read_image(path)
-            stack = image[None] if self.tensor is None else self._tensor(image)
+            stack = image[None] if self.tensor is None else self._tensor(image[None], count=1)
             return _Input(position, name, label, stack, tabular=False)
         known = " ".join(sorted(TABLES | IMAGES))
         raise Unreadable(f"files ending in {kind!r} are not known (known are {known}): give the deployment a script")
 
-    def _tensor(self, array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    def _tensor(self, array: np.ndarray[Any, Any], count: int) -> np.ndarray[Any, Any]:
         """The array in the signature's type and shape; a first axis of unknown length counts the images or rows."""
         shape: tuple[int, ...] = tuple(int(n) for n in self.tensor.shape)
+        if array.ndim == len(shape) and all(want in (-1, has) for want, has in zip(shape, array.shape, strict=True)):
+            return array.astype(self.tensor.type)
+        # Left to numpy the first axis would become what is needed to fit: an image with an alpha channel, four images.
+        wanted = (count, *shape[1:]) if shape[0] == -1 else shape
         try:
-            return array.reshape(shape).astype(self.tensor.type)
+            return array.reshape(wanted).astype(self.tensor.type)
         except ValueError as error:
             raise Unreadable(f"an array of shape {array.shape} does not fit the model's signature {shape}") from error
 
@@ -151,13 +155,13 @@ class MlflowScorer:
 def _checked(prediction: Any) -> Any:
     """What predict() gave, as something with rows."""
     if isinstance(prediction, pd.Series):
-        return prediction.to_numpy()
+        return cast("Any", prediction.to_numpy())
     if isinstance(prediction, dict):
         return pd.DataFrame(prediction)  # pyright: ignore[reportUnknownArgumentType]
     if isinstance(prediction, (pd.DataFrame, list, tuple)):
-        return prediction  # pyright: ignore[reportUnknownVariableType]
-    array = np.asarray(prediction)
-    return array.reshape(1) if array.ndim == 0 else array
+        return cast("Any", prediction)
+    array: Any = np.asarray(prediction)
+    return np.atleast_1d(array)
 
 
 def _rows(prediction: Any, item: _Input) -> pd.DataFrame:

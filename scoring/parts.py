@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -49,7 +50,8 @@ class Outcome:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Outcome:
-        return cls(**{**data, "errors": [ItemError(**error) for error in data["errors"]]})
+        errors = [ItemError(**error) for error in data["errors"]]
+        return cls(**{key: value for key, value in data.items() if key != "errors"}, errors=errors)
 
 
 @dataclass
@@ -63,7 +65,7 @@ class Located:
 
 
 class PartWriter:
-    """Collects outcomes of one shard and commits them: at the latest a second, or 8 MB, after the first of them."""
+    """Collects outcomes of one shard and commits them once a second of work, or 8 MB, would be lost with them."""
 
     SECONDS, BYTES = 1.0, 8 * 1024 * 1024
 
@@ -74,16 +76,15 @@ class PartWriter:
     def _reset(self) -> None:
         self._outcomes: list[Outcome] = []
         self._data: list[bytes] = []
-        self._since = 0.0
+        self._size, self._since = 0, time.monotonic()
 
     def add(self, outcome: Outcome, data: bytes) -> None:
         """Add one mini-batch's outcome and its encoded rows."""
-        if not self._outcomes:
-            self._since = time.monotonic()
         outcome.bytes = len(data)
         self._outcomes.append(outcome)
         self._data.append(data)
-        if time.monotonic() - self._since >= self.SECONDS or sum(map(len, self._data)) >= self.BYTES:
+        self._size += len(data)
+        if time.monotonic() - self._since >= self.SECONDS or self._size >= self.BYTES:
             self.commit()
 
     def commit(self) -> None:
@@ -120,7 +121,7 @@ def _rank(located: Located) -> tuple[bool, int]:
 
 def _read_all(job: Folder, names: Iterable[str]) -> Iterator[Located]:
     with ThreadPoolExecutor(_LISTERS) as pool:
-        for found in pool.map(lambda name: _read_header(job, name), names):
+        for found in pool.map(partial(_read_header, job), names):
             yield from found
 
 

@@ -7,15 +7,16 @@ the script's to use or to break.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
 import signal
 import sys
 import threading
-from multiprocessing.connection import Connection
 from typing import Any
 
+from . import messages
 from .contract import Scorer, ScoringSpec
 from .errors import MiniBatchFailed
 from .traces import describe, traceback_text
@@ -25,33 +26,34 @@ LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 def main(requests_fd: int, replies_fd: int, lifeline_fd: int) -> None:
     """Answer requests until the supervisor says shutdown or goes away."""
+    _keep_to_ourselves([requests_fd, replies_fd, lifeline_fd])
     threading.Thread(target=_die_with_supervisor, args=(lifeline_fd,), daemon=True).start()
-    requests, replies = Connection(requests_fd, writable=False), Connection(replies_fd, readable=False)
-    spec = ScoringSpec(**json.loads(requests.recv_bytes()))
+    spec = ScoringSpec(**json.loads(messages.receive(requests_fd)))
     _prepare(spec)
     try:
         scorer = _load(spec)
     except BaseException as error:
-        _reply(replies, {"ok": False, **_failure(error)})
+        _reply(replies_fd, {"ok": False, **_failure(error)})
         return
-    _reply(replies, {"ok": True})
-    while (request := json.loads(requests.recv_bytes())) is not None:
-        _answer(scorer, request, replies)
+    _reply(replies_fd, {"ok": True})
+    while (request := json.loads(messages.receive(requests_fd))) is not None:
+        _answer(scorer, request, replies_fd)
     scorer.shutdown()
 
 
-def _answer(scorer: Scorer, request: dict[str, Any], replies: Connection) -> None:
+def _answer(scorer: Scorer, request: dict[str, Any], replies_fd: int) -> None:
     try:
         scored = scorer.score(request["paths"], request["names"], request["final"])
     except BaseException as error:  # sys.exit() in a script fails its mini-batch, not the process
-        _reply(replies, {"ok": False, **_failure(error)})
+        _reply(replies_fd, {"ok": False, **_failure(error)})
         return
     chunk = scored.chunk
     errors = [error.to_dict() for error in scored.errors]
     _reply(
-        replies, {"ok": True, "rows": chunk.rows, "columns": chunk.columns, "failed": scored.failed, "errors": errors}
+        replies_fd,
+        {"ok": True, "rows": chunk.rows, "columns": chunk.columns, "failed": scored.failed, "errors": errors},
     )
-    replies.send_bytes(chunk.data)
+    messages.send(replies_fd, chunk.data)
 
 
 def _failure(error: BaseException) -> dict[str, str]:
@@ -61,13 +63,11 @@ def _failure(error: BaseException) -> dict[str, str]:
     return {"error_type": kind, "message": message, "traceback": traceback_text(error)}
 
 
-def _reply(replies: Connection, message: dict[str, Any]) -> None:
+def _reply(replies_fd: int, message: dict[str, Any]) -> None:
     for stream in (sys.stdout, sys.stderr):
-        try:
+        with contextlib.suppress(OSError, ValueError, AttributeError):  # the script closed or replaced it
             stream.flush()
-        except (OSError, ValueError):
-            pass  # the script closed it
-    replies.send_bytes(json.dumps(message).encode())
+    messages.send(replies_fd, json.dumps(message).encode())
 
 
 def _load(spec: ScoringSpec) -> Scorer:
@@ -86,6 +86,20 @@ def _prepare(spec: ScoringSpec) -> None:
     logging.basicConfig(level=spec.logging_level.upper(), format=LOG_FORMAT, stream=sys.stderr, force=True)
     if spec.code_dir:
         os.chdir(spec.code_dir)
+
+
+def _keep_to_ourselves(fds: list[int]) -> None:
+    """Keep our file descriptors from what the script starts: held open there they would outlive us, and neither our
+    death nor the supervisor's would show at the other end."""
+    for fd in fds:
+        os.set_inheritable(fd, False)
+
+    def close() -> None:
+        while fds:  # emptied, for a fork of the fork: the numbers may mean something else by then
+            with contextlib.suppress(OSError):
+                os.close(fds.pop())
+
+    os.register_at_fork(after_in_child=close)
 
 
 def _die_with_supervisor(lifeline_fd: int) -> None:

@@ -9,14 +9,17 @@ import csv
 import io
 import json
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 
 from .errors import MiniBatchFailed
 
+# By default the csv module refuses fields above 128 KB; an embedding or a document is longer.
+_FIELD_LIMIT = 2**31 - 1
 CSV, PARQUET, JSONL, AZUREML = "csv", "parquet", "jsonl", "azureml"
 
 
@@ -35,10 +38,12 @@ def check(result: Any) -> Any:
     Source of the rule: the scoring script contract of Azure ML batch deployments.
     Raises MiniBatchFailed naming the type.
     """
-    if isinstance(result, (pd.DataFrame, list, tuple)) or (isinstance(result, np.ndarray) and result.ndim > 0):
-        return result  # pyright: ignore[reportUnknownVariableType]
+    array = isinstance(result, np.ndarray) and cast("np.ndarray[Any, Any]", result).ndim > 0
+    if array or isinstance(result, (pd.DataFrame, list, tuple)):
+        return cast("Any", result)
+    kind = type(cast("object", result))
     raise MiniBatchFailed(
-        f"run() returned {type(result).__name__}: return a pandas DataFrame, a list, a tuple or an array "
+        f"run() returned {kind.__name__}: return a pandas DataFrame, a list, a tuple or an array "
         "with one element for each file that was scored",
         error_type="TypeError",
     )
@@ -49,18 +54,20 @@ def as_frame(result: Any) -> pd.DataFrame:
     if isinstance(result, pd.DataFrame):
         return result
     if isinstance(result, np.ndarray):
-        if result.ndim == 1:
-            return pd.DataFrame({"prediction": result})
-        flat = result.reshape(len(result), math.prod(result.shape[1:]))
-        if flat.shape[1] == 1:
-            return pd.DataFrame({"prediction": flat[:, 0]})
-        return pd.DataFrame(flat, columns=[f"prediction_{i}" for i in range(flat.shape[1])])
+        return _array_as_frame(cast("np.ndarray[Any, Any]", result))
     elements: list[Any] = list(result)
     if elements and all(isinstance(element, dict) for element in elements):
         return pd.DataFrame.from_records(elements)
     if elements and all(isinstance(element, pd.Series) for element in elements):
         return pd.DataFrame(elements)
     return pd.DataFrame({"prediction": pd.Series([_cell(element) for element in elements], dtype="object")})
+
+
+def _array_as_frame(array: np.ndarray[Any, Any]) -> pd.DataFrame:
+    flat: np.ndarray[Any, Any] = array.reshape(len(array), math.prod(array.shape[1:]))
+    if flat.shape[1] == 1:
+        return pd.DataFrame({"prediction": flat[:, 0]})
+    return pd.DataFrame(flat, columns=[f"prediction_{i}" for i in range(flat.shape[1])])
 
 
 def _cell(element: Any) -> Any:
@@ -82,46 +89,78 @@ def encode(result: Any, output_format: str, separator: str = " ") -> Chunk:
     if output_format == AZUREML:
         return _azureml(result, separator)
     frame = as_frame(result)
-    frame.columns = [str(column) for column in frame.columns]
-    columns = list(frame.columns)
+    columns = _unique(str(column) for column in frame.columns)
+    frame = frame.set_axis(columns, axis=1)  # a new frame: the script may keep this one
     if output_format == CSV:
-        text = frame.to_csv(index=False, header=False, lineterminator="\n")
-        return Chunk(text.encode(), len(frame), columns)
+        return Chunk(_bytes(_csv(frame)), len(frame), columns)
     if output_format == JSONL:
         lines = [json.dumps(_plain(record), ensure_ascii=False) + "\n" for record in frame.to_dict(orient="records")]
-        return Chunk("".join(lines).encode(), len(frame), None)
+        return Chunk(_bytes("".join(lines)), len(frame), None)
     if output_format == PARQUET:
         return Chunk(_parquet(frame), len(frame), columns)
     raise ValueError(f"unknown output format {output_format!r}")
 
 
+def _unique(names: Iterable[str]) -> list[str]:
+    """Column names of which none stands twice, as pandas tells them apart when it reads them: a, a.1."""
+    unique: dict[str, None] = {}
+    for name in names:
+        candidate, count = name, 0
+        while candidate in unique:
+            count += 1
+            candidate = f"{name}.{count}"
+        unique[candidate] = None
+    return list(unique)
+
+
+def _csv(frame: pd.DataFrame) -> str:
+    text = frame.to_csv(index=False, header=False, lineterminator="\n")
+    if "\r" not in text:
+        return text
+    # The csv module leaves a lone carriage return unquoted, which every reader takes for the end of the row.
+    return frame.to_csv(index=False, header=False, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
+
+
+def _bytes(text: str) -> bytes:
+    """UTF-8; what a file name holds that is not Unicode (PEP 383) is written as an escape."""
+    return text.encode(errors="backslashreplace")
+
+
 def header(columns: list[str]) -> bytes:
     """The first line of a CSV file with these columns."""
-    stream = io.StringIO()
-    csv.writer(stream, lineterminator="\n").writerow(columns)
-    return stream.getvalue().encode()
+    return _lines([columns])
 
 
 def realign(data: bytes, columns: list[str], wanted: list[str]) -> bytes:
     """Encoded CSV rows of `columns` as rows of `wanted`; a column they lack stays empty."""
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
+    csv.field_size_limit(_FIELD_LIMIT)
     where = [columns.index(column) if column in columns else None for column in wanted]
-    for row in csv.reader(io.StringIO(data.decode(), newline="")):
-        writer.writerow(["" if i is None else row[i] for i in where])
+    rows = csv.reader(io.StringIO(data.decode(), newline=""))
+    return _lines(["" if i is None else row[i] for i in where] for row in rows)
+
+
+def _lines(rows: Iterable[list[str]]) -> bytes:
+    stream = io.StringIO()
+    plain = csv.writer(stream, lineterminator="\n")
+    quoting = csv.writer(stream, lineterminator="\n", quoting=csv.QUOTE_ALL)
+    for row in rows:
+        (quoting if any("\r" in field for field in row) else plain).writerow(row)
     return stream.getvalue().encode()
 
 
 def _azureml(result: Any, separator: str) -> Chunk:
     if isinstance(result, pd.DataFrame):
         text = result.to_csv(index=False, header=False, sep=separator, lineterminator="\n")
-        return Chunk(text.encode(), len(result), None)
-    return Chunk("".join(f"{element}\n" for element in result).encode(), len(result), None)
+        return Chunk(_bytes(text), len(result), None)
+    # str() of a long row of an array leaves its middle out.
+    elements = (element.tolist() if isinstance(element, np.ndarray) else element for element in result)
+    return Chunk(_bytes("".join(f"{element}\n" for element in elements)), len(result), None)
 
 
 def _parquet(frame: pd.DataFrame) -> bytes:
-    import pyarrow as pa
+    import pyarrow  # pyright: ignore[reportMissingTypeStubs]
 
+    pa: Any = pyarrow
     table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema) as writer:
@@ -136,9 +175,12 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]  # pyright: ignore[reportUnknownVariableType]
     if isinstance(value, np.ndarray):
-        return _plain(value.tolist())
+        array = cast("np.ndarray[Any, Any]", value)
+        return _plain(list(array) if array.dtype.kind in "mM" else array.tolist())
+    if isinstance(value, (np.datetime64, np.timedelta64)):  # item() gives bare nanoseconds
+        return None if pd.isna(value) else str(value)  # pyright: ignore[reportUnknownArgumentType]
     if isinstance(value, np.generic):
-        value = value.item()
+        value = cast("Any", value.item())  # pyright: ignore[reportUnknownMemberType]
     if value is None or value is pd.NaT or value is pd.NA:
         return None
     if isinstance(value, float):

@@ -7,11 +7,12 @@ one returned element for each file that was scored.
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import sys
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterable
+from pathlib import Path, PurePath
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
 
@@ -88,15 +89,20 @@ def _missing_items(result: Any, paths: list[str], names: list[str], missing: int
 
 
 def _cells(result: Any) -> set[str]:
-    """Every value of the rows as text, and the words of list elements."""
+    """Every text and path in the rows, and the words of list elements. No numbers: a label or an index 1 is not the
+    file `1.png`."""
+    values: Iterable[Any]
     if isinstance(result, pd.DataFrame):
         columns: list[Any] = [result.iloc[:, i] for i in range(result.shape[1])]
-        return {str(value) for column in [*columns, result.index] for value in column}
-    cells: set[str] = set()
-    for element in result:
-        values = element.values() if isinstance(element, dict) else element  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
-        if isinstance(values, str):
-            cells |= {values, *values.replace(",", " ").replace(":", " ").split()}
-        elif hasattr(values, "__iter__"):
-            cells |= {str(value) for value in values}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
-    return cells
+        values = itertools.chain(*columns, result.index)
+    else:
+        values = itertools.chain.from_iterable(_values(element) for element in result)
+    return {str(value) for value in values if isinstance(value, (str, PurePath))}
+
+
+def _values(element: Any) -> Iterable[Any]:
+    if isinstance(element, str):
+        return [element, *element.replace(",", " ").replace(":", " ").split()]
+    if isinstance(element, dict):
+        return cast("dict[Any, Any]", element).values()
+    return cast("Iterable[Any]", element) if isinstance(element, Iterable) else [element]

@@ -4,13 +4,14 @@ the next, and let go when the job is over."""
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import re
 import shutil
 import socket
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 from .contract import ScoringSpec
@@ -42,14 +43,16 @@ class Slots:
         self._released = False
 
     @contextlib.contextmanager
-    def slot(self, sink: LogSink | None) -> Iterator[ScoringProcess]:
-        """A scoring process for the time of the block. Raises JobReleased once the job is over."""
+    def slot(self, sink: LogSink | None) -> Generator[ScoringProcess]:
+        """A scoring process for the time of the block. Raises JobReleased once the job is over.
+
+        The sink stays after the block: the last lines that a run() prints may come behind its result.
+        """
         process = self._take()
         process.sink = sink
         try:
             yield process
         finally:
-            process.sink = None
             with self._lock:
                 self._idle.append(process)
 
@@ -68,14 +71,11 @@ class Slots:
         if spec.code_dir is not None:
             code = self._scratch / f"code-{number:03d}"
             shutil.copytree(spec.code_dir, code)
-            spec = ScoringSpec(**{**spec.to_dict(), "code_dir": str(code)})
+            spec = dataclasses.replace(spec, code_dir=str(code))
         return ScoringProcess(spec, self._log_folder() / f"process{number:03d}.log", self._init_timeout)
 
     def _log_folder(self) -> Path:
-        if self._job.is_local:
-            folder = Path(self._job.path) / "logs" / self.node
-        else:
-            folder = self._scratch / "logs"
+        folder = Path(self._job.path) / "logs" / self.node if self._job.is_local else self._scratch / "logs"
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 

@@ -8,22 +8,22 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 from uuid import uuid4
 
-import fsspec
-from fsspec.implementations.local import LocalFileSystem
+import fsspec  # pyright: ignore[reportMissingTypeStubs]
+from fsspec.implementations.local import LocalFileSystem  # pyright: ignore[reportMissingTypeStubs]
 
 
 class Folder:
     """A folder on some storage, named by its URL; a plain path is a local folder."""
 
     def __init__(self, url: str) -> None:
-        fs, path = fsspec.url_to_fs(url)  # pyright: ignore[reportUnknownMemberType]
+        fs, path = cast("tuple[Any, str]", fsspec.url_to_fs(url))  # pyright: ignore[reportUnknownMemberType]
         self.fs: Any = fs
-        self.path: str = str(path).rstrip("/") or "/"
+        self.path: str = path.rstrip("/") or "/"
 
     @property
     def url(self) -> str:
@@ -93,8 +93,8 @@ class Folder:
             os.link(temporary, target)
 
     @contextlib.contextmanager
-    def create_stream(self, name: str) -> Iterator[IO[bytes]]:
-        """Write a large file; it appears whole when the block ends well. Raises FileExistsError if the name is taken."""
+    def create_stream(self, name: str) -> Generator[IO[bytes]]:
+        """Write a large file; it appears whole when the block ends well. Raises FileExistsError if there is one."""
         if not self.is_local:
             if self.exists(name):
                 raise FileExistsError(self.file_url(name))
@@ -134,7 +134,7 @@ class Folder:
 
 
 @contextlib.contextmanager
-def _beside(target: Path) -> Iterator[Path]:
+def _beside(target: Path) -> Generator[Path]:
     """A hidden temporary name in the target's own folder (a rename must not cross file systems), gone at the end."""
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.parent / f".{uuid4().hex}.tmp"

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
+import select
 import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
-from multiprocessing.connection import Connection
+from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Any
 
-from . import rows
+from . import messages, rows
 from .contract import ItemError, Scored, ScoringSpec
-from .errors import InitFailed, JobReleased, MiniBatchFailed, ProcessDied, RunTimedOut
+from .errors import BatchError, InitFailed, JobReleased, MiniBatchFailed, ProcessDied, RunTimedOut
 
 LogSink = Callable[[int, str], None]
 """Takes a level of the logging module and a line without its end."""
@@ -27,10 +29,13 @@ SHUTDOWN_SECONDS = 10.0
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 _LEVELS = {"DEBUG": 10, "INFO": 20, "WARNING": 30, "ERROR": 40, "CRITICAL": 50}
 _LOGGED = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} (DEBUG|INFO|WARNING|ERROR|CRITICAL) ")
+_LINE = 65_536
 
 
 class ScoringProcess:
     """One child process at a time; a dead one is replaced by the next call.
+
+    start() and run() are for one thread at a time; close() may come from any.
 
     Args:
         spec: what to load.
@@ -41,113 +46,129 @@ class ScoringProcess:
 
     def __init__(self, spec: ScoringSpec, log_file: Path, init_timeout: float, sink: LogSink | None = None) -> None:
         self.spec, self.log_file, self.init_timeout, self.sink = spec, log_file, init_timeout, sink
-        self._child: subprocess.Popen[bytes] | None = None
+        self._child: _Child | None = None
         self._closed = False
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # guards _child and _closed
+        self._busy = threading.Lock()  # held by who talks to the child: nobody else closes what it reads from
 
     @property
     def pid(self) -> int | None:
         """The child's process id while there is a child."""
-        return self._child.pid if self._child else None
+        child = self._child
+        return child.pid if child else None
 
     def start(self) -> None:
-        """Start the child and run init(), unless that has been done. Raises InitFailed."""
-        if self._child is not None:
-            return
-        self._spawn()
-        try:
-            self._requests.send_bytes(json.dumps(self.spec.to_dict()).encode())
-            answer = self._receive(self.init_timeout)
-        except RunTimedOut as error:
-            self.kill()
-            raise InitFailed(
-                f"init() took longer than {self.init_timeout:g} s (3 x retry_settings.timeout + 30 s): "
-                "raise retry_settings.timeout"
-            ) from error
-        except ProcessDied as error:
-            raise InitFailed(f"init() failed: {error}") from error
-        if not answer["ok"]:
-            self.kill()
-            what = "init() failed" if self.spec.scoring_script else "the MLflow model could not be loaded"
-            raise InitFailed(f"{what}: {answer['error_type']}: {answer['message']}\n{answer['traceback']}".rstrip())
+        """Start the child and run init(), unless that has been done. Raises InitFailed, JobReleased."""
+        with self._busy:
+            self._ready()
 
     def run(self, paths: list[str], names: list[str], timeout: float, final: bool) -> Scored:
         """Score one mini-batch in at most `timeout` seconds.
 
-        Raises MiniBatchFailed (also RunTimedOut and ProcessDied; the process is then gone) or InitFailed.
+        Raises MiniBatchFailed (also RunTimedOut and ProcessDied; the process is then gone), InitFailed, or
+        JobReleased when the process was closed meanwhile.
         """
-        self.start()
-        try:
-            self._requests.send_bytes(json.dumps({"paths": paths, "names": names, "final": final}).encode())
-            answer = self._receive(timeout)
-            if not answer["ok"]:
-                raise MiniBatchFailed(answer["message"], answer["error_type"], answer["traceback"])
-            data = self._replies.recv_bytes()
-        except RunTimedOut:
-            self.kill()
-            raise RunTimedOut(
-                f"run() took longer than retry_settings.timeout = {timeout:g} s and was stopped: "
-                "raise the timeout or lower mini_batch_size"
-            ) from None
-        except (EOFError, OSError):
-            raise self._died() from None
+        with self._busy:
+            child, wait = self._ready(), _deadline(timeout)
+            try:
+                child.send({"paths": paths, "names": names, "final": final}, wait)
+                answer = child.receive(wait)
+                data = child.receive_bytes(wait) if answer["ok"] else b""
+            except TimeoutError:
+                self._discard()
+                raise RunTimedOut(
+                    f"run() took longer than retry_settings.timeout = {timeout:g} s and was stopped: "
+                    "raise the timeout or lower mini_batch_size"
+                ) from None
+            except (EOFError, OSError):
+                raise self._died() from None
+        if not answer["ok"]:
+            raise MiniBatchFailed(answer["message"], answer["error_type"], answer["traceback"])
         errors = [ItemError(**error) for error in answer["errors"]]
         return Scored(rows.Chunk(data, answer["rows"], answer["columns"]), answer["failed"], errors)
 
     def close(self, at_once: bool = False) -> None:
-        """End the process for good: after the script's shutdown(), which has 10 seconds, or at once."""
-        self._closed = True
-        child = self._child
-        if child is not None and not at_once:
-            try:
-                self._requests.send_bytes(b"null")
-                child.wait(SHUTDOWN_SECONDS)
-            except (OSError, subprocess.TimeoutExpired):
-                pass
-        self.kill()
+        """End the process for good: after the script's shutdown(), which has 10 seconds, or at once.
 
-    def kill(self) -> None:
-        """End the process, and all that it started in its group, at once."""
+        A run() in another thread has the same 10 seconds, or none; it then raises JobReleased.
+        """
+        deadline = _deadline(SHUTDOWN_SECONDS)
+        with self._lock:
+            self._closed = True  # from here on none is started
+        if at_once or not self._busy.acquire(timeout=SHUTDOWN_SECONDS):
+            self._kill()
+            self._busy.acquire()  # soon: what it waits for is dead
+        try:
+            if self._child is not None and not at_once:
+                with contextlib.suppress(OSError):
+                    self._child.send(None, deadline)
+                    self._child.exit_code(deadline)
+            self._discard()
+        finally:
+            self._busy.release()
+
+    def _ready(self) -> _Child:
+        """A child that is initialised. Called by who is busy, as are all below."""
+        if self._child is not None and not self._child.alive:
+            self._discard()  # it died while it had nothing to do: no mini-batch is to blame
+        if self._child is not None:
+            return self._child
+        with self._lock:
+            if self._closed:
+                raise JobReleased
+            try:
+                child = self._child = _Child(self._environment(), self._pump_log)
+            except OSError as error:
+                raise InitFailed(f"no scoring process could be started: {error}") from error
+        try:
+            wait = _deadline(self.init_timeout)
+            child.send(self.spec.to_dict(), wait)
+            answer = child.receive(wait)
+        except TimeoutError:
+            self._discard()
+            raise InitFailed(
+                f"init() took longer than {self.init_timeout:g} s (3 x retry_settings.timeout + 30 s): "
+                "raise retry_settings.timeout"
+            ) from None
+        except (EOFError, OSError):
+            died = self._died()
+            raise died if isinstance(died, JobReleased) else InitFailed(f"init() failed: {died}") from None
+        if not answer["ok"]:
+            self._discard()
+            what = "init() failed" if self.spec.scoring_script else "the MLflow model could not be loaded"
+            raise InitFailed(f"{what}: {answer['error_type']}: {answer['message']}\n{answer['traceback']}".rstrip())
+        return child
+
+    def _kill(self) -> None:
+        """End the child, and leave the tidying up to who is busy with it."""
+        with self._lock:
+            if self._child is not None:
+                self._child.kill()
+
+    def _discard(self) -> None:
+        """End the child, if there is one, and let go of all that belongs to it."""
         with self._lock:
             child, self._child = self._child, None
-            if child is None:
-                return
-            try:
-                os.killpg(child.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
-            child.wait()
-            for end in (self._requests, self._replies):
-                end.close()
-            os.close(self._lifeline)
-        self._pump.join(timeout=1.0)
+        if child is not None:
+            child.close()
 
-    def _spawn(self) -> None:
-        if self._closed:
-            raise JobReleased
-        requests_in, requests_out = os.pipe()
-        replies_in, replies_out = os.pipe()
-        lifeline_in, self._lifeline = os.pipe()
-        theirs = (requests_in, replies_out, lifeline_in)
-        command = [sys.executable, "-P", "-m", "prefect_batch.scoring.process", *map(str, theirs)]
+    def _died(self) -> BatchError:
+        """Why the child is gone, after the last of it was let go."""
+        child = self._child
+        assert child is not None
         try:
-            self._child = subprocess.Popen(
-                command,
-                pass_fds=theirs,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                env=self._environment(),
-                start_new_session=True,
-            )
-        finally:
-            for fd in theirs:
-                os.close(fd)
-        self._requests = Connection(requests_out, readable=False)
-        self._replies = Connection(replies_in, writable=False)
-        assert self._child.stdout is not None
-        self._pump = threading.Thread(target=self._pump_log, args=(self._child.stdout, self._child.pid), daemon=True)
-        self._pump.start()
+            code = child.exit_code(_deadline(1.0))
+        except TimeoutError:
+            code = None  # it lives, but closed its end: of no more use
+        self._discard()
+        if self._closed:
+            return JobReleased()
+        if code is None:
+            return ProcessDied("the scoring process closed its connection and was stopped")
+        if code < 0:
+            hint = ": often the machine ran out of memory" if -code == signal.SIGKILL else ""
+            return ProcessDied(f"the scoring process was killed by {_signal_name(-code)}{hint}")
+        return ProcessDied(f"the scoring process exited with code {code}")
 
     def _environment(self) -> dict[str, str]:
         environment = {**_ONE_THREAD, **os.environ, "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"}
@@ -157,45 +178,120 @@ class ScoringProcess:
             environment["AZUREML_BI_OUTPUT_PATH"] = self.spec.output_dir
         return {**environment, **self.spec.environment_variables}
 
-    def _receive(self, timeout: float) -> dict[str, Any]:
-        """The next reply. A child may fork children that keep its end of the pipe open, so that its death shows
-        only in its own state: hence the look at it every half second."""
-        deadline = time.monotonic() + timeout
-        try:
-            while not self._replies.poll(max(0.0, min(0.5, deadline - time.monotonic()))):
-                child = self._child
-                if child is None or (child.poll() is not None and not self._replies.poll(0)):
-                    raise self._died()
-                if time.monotonic() >= deadline:
-                    raise RunTimedOut
-            return json.loads(self._replies.recv_bytes())
-        except (EOFError, OSError):
-            raise self._died() from None
-
-    def _died(self) -> ProcessDied:
-        child = self._child
-        if child is None:
-            return ProcessDied("the scoring process was stopped")
-        try:
-            code = child.wait(1.0)
-        except subprocess.TimeoutExpired:
-            code = None  # it lives, but closed its end: of no more use
-        self.kill()
-        if code is None:
-            return ProcessDied("the scoring process closed its connection and was stopped")
-        if code < 0:
-            name = signal.Signals(-code).name
-            hint = ": often the machine ran out of memory" if name == "SIGKILL" else ""
-            return ProcessDied(f"the scoring process was killed by {name}{hint}")
-        return ProcessDied(f"the scoring process exited with code {code}")
-
     def _pump_log(self, stream: IO[bytes], pid: int) -> None:
-        """Append what the child prints to its log file and hand it to the sink, line by line."""
-        with stream, self.log_file.open("ab", buffering=0) as log:
-            log.write(f"--- scoring process {pid}\n".encode())
-            while line := stream.readline(65_536):
-                log.write(line)
-                text = line.decode(errors="replace").rstrip()
-                match = _LOGGED.match(text)
-                if self.sink is not None and text:
-                    self.sink(_LEVELS[match[1]] if match else _LEVELS["INFO"], text[match.end() :] if match else text)
+        """Append what the child prints to its log file and hand it to the sink, line by line.
+
+        It must go on whatever happens to either, a full disk or a broken sink: a script whose print() fails, or waits
+        for ever, would be the next to fail.
+        """
+        with stream, _open_log(self.log_file) as log:
+            with contextlib.suppress(OSError):
+                log.write(f"--- scoring process {pid}\n".encode())
+            while line := stream.readline(_LINE):
+                with contextlib.suppress(OSError):
+                    log.write(line)
+                with contextlib.suppress(Exception):
+                    self._hand_on(line.decode(errors="replace").rstrip())
+
+    def _hand_on(self, text: str) -> None:
+        sink = self.sink  # read once: another thread may unset it
+        if sink is not None and text:
+            match = _LOGGED.match(text)
+            sink(_LEVELS[match[1]] if match else _LEVELS["INFO"], text[match.end() :] if match else text)
+
+
+class _Child:
+    """One child and the pipes to it. Reading, writing and close() are for one thread at a time."""
+
+    def __init__(self, environment: dict[str, str], pump: Callable[[IO[bytes], int], None]) -> None:
+        with ExitStack() as theirs, ExitStack() as ours:
+            requests, self._requests = _pipe(theirs, ours)
+            self._replies, replies = _pipe(ours, theirs)
+            lifeline, _ = _pipe(theirs, ours)
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", f"{__package__}.process", str(requests), str(replies), str(lifeline)],
+                pass_fds=(requests, replies, lifeline),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                start_new_session=True,
+            )
+            self.pid = self._process.pid
+            self._pump = threading.Thread(target=pump, args=(self._process.stdout, self.pid), daemon=True)
+            self._pump.start()
+            self._ours = ours.pop_all()
+
+    @property
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
+    def send(self, message: dict[str, Any] | None, deadline: float) -> None:
+        messages.send(self._requests, json.dumps(message).encode(), self._until(deadline))
+
+    def receive(self, deadline: float) -> dict[str, Any]:
+        return json.loads(self.receive_bytes(deadline))
+
+    def receive_bytes(self, deadline: float) -> bytes:
+        """The next message. Raises TimeoutError, and EOFError or OSError once the child is gone."""
+        return messages.receive(self._replies, self._until(deadline))
+
+    def exit_code(self, deadline: float) -> int:
+        """The child's exit code once it has ended. Raises TimeoutError."""
+        try:
+            return self._process.wait(max(0.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            raise TimeoutError from None
+
+    def kill(self) -> None:
+        """End the child, and all that it started in its group, at once."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS: the latter for one that has ended
+            os.killpg(self.pid, signal.SIGKILL)
+
+    def close(self) -> None:
+        """Kill it, and let go of the process and the pipes."""
+        self.kill()
+        self._process.wait()
+        self._ours.close()
+        self._pump.join(timeout=1.0)
+
+    def _until(self, deadline: float) -> messages.Wait:
+        """A child may have forked children that keep its end of a pipe open, so that its death shows only in its own
+        state: hence the look at it every half second."""
+
+        def wait(fd: int, event: int) -> None:
+            poll = select.poll()
+            poll.register(fd, event)
+            while not poll.poll(1000 * max(0.0, min(0.5, deadline - time.monotonic()))):
+                if not self.alive and not poll.poll(0):
+                    raise EOFError
+                if time.monotonic() >= deadline:
+                    raise TimeoutError
+
+        return wait
+
+
+def _pipe(reader: ExitStack, writer: ExitStack) -> tuple[int, int]:
+    """A pipe whose ends are closed with the two stacks."""
+    read, write = os.pipe()
+    reader.callback(os.close, read)
+    writer.callback(os.close, write)
+    return read, write
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # most real-time signals have none
+        return f"signal {number}"
+
+
+def _deadline(seconds: float) -> float:
+    return time.monotonic() + seconds
+
+
+def _open_log(path: Path) -> IO[bytes]:
+    try:
+        return path.open("ab", buffering=0)
+    except OSError:
+        return Path(os.devnull).open("ab", buffering=0)
