@@ -9,9 +9,9 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import DeploymentUpdate, WorkPoolCreate
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
-from prefect.workers.process import ProcessWorker
 
 from ..blocks import store
+from ..blocks.compute import find_compute
 from ..blocks.datastore import default_datastore
 from ..blocks.deployment import (
     ModelDeployment,
@@ -25,7 +25,6 @@ from ..blocks.model_source import local_copy, mlflow_folder
 from ..blocks.snapshot import take
 from ..scoring.errors import AlreadyExists, BatchError, InvalidDocument, NotFound
 from ..scoring.storage import Folder
-from .endpoint import find_compute
 from .parameters import parameter_schema
 
 WORK_POOL = "batch-endpoints"
@@ -53,6 +52,7 @@ def update_endpoint(
     client: SyncPrefectClient, name: str, default: str | None, description: str | None
 ) -> BatchEndpoint:
     """Change an endpoint's default deployment or description, and its Run form with it. Raises NotFound."""
+    store.load(BatchEndpoint, name, client)
     data: dict[str, Any] = {}
     if default is not None:
         _check_deployment(client, name, default.lower())
@@ -170,6 +170,8 @@ def ensure_work_pool(client: SyncPrefectClient) -> None:
     try:
         client.read_work_pool(WORK_POOL)
     except ObjectNotFound:
+        from prefect.workers.process import ProcessWorker  # half a second to import, and once in a server's life
+
         pool = WorkPoolCreate(
             name=WORK_POOL, type="process", base_job_template=ProcessWorker.get_default_base_job_template()
         )

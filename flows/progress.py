@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
 
-from .mapping import Tally
-from .score_job import Summary
+if TYPE_CHECKING:  # neither is needed by those who only read a job's progress
+    from .mapping import Tally
+    from .score_job import Summary
 
 PROGRESS, SUMMARY, OUTPUT = "batch-progress", "batch-summary", "batch-output"
 _SECONDS = 1.0

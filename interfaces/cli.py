@@ -9,13 +9,9 @@ from typing import Annotated, Any
 import httpx
 from cyclopts import App, Parameter
 
-from ..blocks import store
-from ..blocks.deployment import load_deployment
-from ..flows import jobs
 from ..scoring.errors import BatchError, NoServer
-from . import cli_compute, cli_deployment, cli_endpoint, cli_job, cli_server, overrides, terminal
+from . import overrides, terminal
 from .cli_options import File, Set
-from .local_run import run_deployment
 
 app = App(
     name="prefect-batch",
@@ -24,9 +20,17 @@ app = App(
     help_format="plaintext",
     version_flags=["--version"],
 )
-for _group in (cli_endpoint, cli_deployment, cli_job, cli_compute, cli_server):
-    app.command(_group.app)
-app.command(cli_server.worker_app)
+# By name: a group is imported when it is called, so that no command waits for what another needs.
+_GROUPS = {
+    "endpoint": ("cli_endpoint:app", "Make, show, change and delete endpoints."),
+    "deployment": ("cli_deployment:app", "Make, show and delete the deployments of an endpoint."),
+    "job": ("cli_job:app", "List, show, follow, cancel, resume and download jobs."),
+    "compute": ("cli_compute:app", "Make, show and delete compute clusters."),
+    "server": ("cli_server:app", "A Prefect server on this machine, with a worker that runs jobs."),
+    "worker": ("cli_server:worker_app", "A worker that runs the jobs of a server elsewhere."),
+}
+for _name, (_where, _help) in _GROUPS.items():
+    app.command(f"{__package__}.{_where}", name=_name, help=_help)
 
 
 @app.command
@@ -46,6 +50,9 @@ def invoke(
 
     Example: prefect-batch invoke heart --input data/ --set mini_batch_size=2 --stream
     """
+    from ..blocks import store
+    from ..flows import jobs
+
     settings = overrides.parse(set)
     settings |= {"mini_batch_size": mini_batch_size} if mini_batch_size is not None else {}
     settings |= {"instance_count": instance_count} if instance_count is not None else {}
@@ -66,7 +73,9 @@ def invoke(
                 "No worker is online: the job waits until one is. Start one with `prefect-batch worker start`"
             )
     if stream:
-        cli_job.job_stream(str(job.id))
+        from .cli_job import job_stream
+
+        job_stream(str(job.id))
 
 
 @app.command
@@ -81,6 +90,9 @@ def run(
 
     Example: prefect-batch run -f deployment.yml --input data/ --output out/
     """
+    from ..blocks.deployment import load_deployment
+    from .local_run import run_deployment
+
     summary = run_deployment(load_deployment(file, endpoint=None), file, input, output, overrides.parse(set))
     terminal.note(f"{summary.state}: {summary.message}")
     if not summary.completed:

@@ -7,13 +7,12 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from ..blocks import store
-from ..blocks.compute import ComputeCluster, builtin_local
+from ..blocks.compute import ComputeCluster, builtin_local, find_compute
 from ..blocks.documents import load_yaml, validate
-from ..flows.endpoint import find_compute
 from . import terminal
 from .cli_options import OptionalFile, Yes, confirm
 
-app = App(name="compute", help="Make, show and delete compute clusters.")
+app = App(name="compute")
 
 
 @app.command(name="create")

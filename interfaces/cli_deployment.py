@@ -14,7 +14,7 @@ from ..scoring.errors import NotFound
 from . import terminal
 from .cli_options import Endpoint, File, Yes, confirm
 
-app = App(name="deployment", help="Make, show and delete the deployments of an endpoint.")
+app = App(name="deployment")
 
 
 @app.command(name="create")

@@ -16,7 +16,7 @@ from ..scoring.errors import InvalidDocument
 from . import terminal
 from .cli_options import OptionalFile, Yes, confirm
 
-app = App(name="endpoint", help="Make, show, change and delete endpoints.")
+app = App(name="endpoint")
 
 
 @app.command(name="create")

@@ -15,7 +15,7 @@ from ..flows.score_job import SUMMARY, read_summary
 from . import terminal
 from .cli_options import Endpoint
 
-app = App(name="job", help="List, show, follow, cancel, resume and download jobs.")
+app = App(name="job")
 
 
 @app.command(name="list")

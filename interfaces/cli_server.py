@@ -15,8 +15,8 @@ from ..flows.inputs import WORKING_DIRECTORY
 from . import terminal
 from .local_server import WORKER_SETTINGS, LocalServer
 
-app = App(name="server", help="A Prefect server on this machine, with a worker that runs jobs.")
-worker_app = App(name="worker", help="A worker that runs the jobs of a server elsewhere.")
+app = App(name="server")
+worker_app = App(name="worker")
 
 
 @app.command(name="start")

@@ -15,9 +15,9 @@ from ..blocks.deployment import ModelDeployment
 from ..blocks.documents import validate
 from ..blocks.settings import JobSettings
 from ..flows.catalog import take_snapshots
-from ..flows.endpoint import make_job
 from ..flows.local import run_local
 from ..flows.mapping import Tally
+from ..flows.request import make_job
 from ..flows.score_job import Summary
 from ..scoring.errors import AlreadyExists
 from ..scoring.storage import Folder
