@@ -83,7 +83,7 @@ class MlflowScorer:
 
     def _read(self, position: int, path: str, name: str) -> _Input:
         kind = Path(path).suffix.lower()
-        label = Path(name).name if self.spec.output_format == rows.AZUREML else name
+        label = rows.printable(Path(name).name if self.spec.output_format == rows.AZUREML else name)
         if kind in TABLES:
             data: Any = read_table(path, self.columns)
             if self.tensor is not None:

@@ -94,8 +94,10 @@ def _check_whole(numbers: pd.Series[Any], name: str, kind: str, target: str) -> 
 def _refuse(column: pd.Series[Any], bad: pd.Series[Any], name: str, kind: str) -> None:
     if bad.any():
         row = int(np.flatnonzero(bad.to_numpy())[0])
-        value = "a missing value" if pd.isna(column.iloc[row]) else repr(column.iloc[row])
-        raise Unreadable(f"column {name!r}, row {row}: {value} does not fit the model's signature, which says {kind}")
+        value: Any = column.iloc[row]
+        plain: Any = value.item() if isinstance(value, np.generic) else value
+        shown = "a missing value" if pd.isna(plain) else repr(plain)
+        raise Unreadable(f"column {name!r}, row {row}: {shown} does not fit the model's signature, which says {kind}")
 
 
 def read_image(path: str) -> np.ndarray[Any, Any]:
@@ -103,4 +105,6 @@ def read_image(path: str) -> np.ndarray[Any, Any]:
     from PIL import Image
 
     with Image.open(path) as image:
+        if image.mode in ("P", "PA"):  # a palette's numbers mean nothing without the palette
+            return np.asarray(image.convert("RGBA" if image.has_transparency_data else "RGB"))
         return np.asarray(image)

@@ -122,8 +122,12 @@ def _csv(frame: pd.DataFrame) -> str:
 
 
 def _bytes(text: str) -> bytes:
-    """UTF-8; what a file name holds that is not Unicode (PEP 383) is written as an escape."""
     return text.encode(errors="backslashreplace")
+
+
+def printable(name: str) -> str:
+    """A file name as Unicode; bytes of it that are none (PEP 383) as escapes."""
+    return _bytes(name).decode()
 
 
 def header(columns: list[str]) -> bytes:
@@ -177,8 +181,10 @@ def _plain(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         array = cast("np.ndarray[Any, Any]", value)
         return _plain(list(array) if array.dtype.kind in "mM" else array.tolist())
-    if isinstance(value, (np.datetime64, np.timedelta64)):  # item() gives bare nanoseconds
-        return None if pd.isna(value) else str(value)  # pyright: ignore[reportUnknownArgumentType]
+    if isinstance(value, np.datetime64):  # its item() is a bare number of nanoseconds
+        return _plain(pd.Timestamp(cast("Any", value)))
+    if isinstance(value, np.timedelta64):
+        return _plain(pd.Timedelta(cast("Any", value)))
     if isinstance(value, np.generic):
         value = cast("Any", value.item())  # pyright: ignore[reportUnknownMemberType]
     if value is None or value is pd.NaT or value is pd.NA:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import textwrap
 import time
 from collections.abc import Callable, Iterator
@@ -77,4 +76,4 @@ def process(tmp_path: Path) -> Iterator[Callable[..., ScoringProcess]]:
 @pytest.fixture
 def open_files() -> Callable[[], set[str]]:
     """The file descriptors of this process, but for files that libraries map."""
-    return lambda: {fd for fd in os.listdir("/proc/self/fd") if Path(f"/proc/self/fd/{fd}").exists()}
+    return lambda: {fd.name for fd in Path("/proc/self/fd").iterdir() if fd.is_symlink()}
