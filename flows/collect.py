@@ -16,42 +16,43 @@ from ..scoring.errors import AlreadyExists, BatchError
 from ..scoring.parts import Located, Outcome
 from ..scoring.storage import Folder
 
-ERRORS, SUMMARY = "errors.jsonl", "summary.json"
+ERRORS = "errors.jsonl"
 ROW_GROUP = 65_536
 pa: Any = pyarrow
 pq: Any = pyarrow.parquet
 
 
 @contextmanager
-def claim(output: Folder, file_name: str, job_id: str) -> Generator[None]:
+def claim(output: Folder, file_name: str, job_id: str) -> Generator[bool]:
     """Keep other jobs from the same output file while this one runs. Raises AlreadyExists.
 
-    A job that was killed leaves its claim, and finds it again as its own when it is resumed.
+    A job that was killed leaves its claim, and finds it again as its own when it is resumed. The block is told whether
+    that is so: then the output may be there already, and be the job's own.
     """
     marker = f".{file_name}.job"
-    holder = _holder(output, marker, job_id)
+    holder, found = _holder(output, marker, job_id)
     if holder != job_id:
         raise AlreadyExists(
             f"outputs: job {holder} is writing {output.file_url(file_name)}: name another output folder "
             f"(or delete {output.file_url(marker)} if that job is gone)"
         )
     try:
-        yield
+        yield found
     finally:
         output.remove(marker)
 
 
-def _holder(output: Folder, marker: str, job_id: str) -> str:
-    """The job that the marker names, once there is one: ours, if nobody was faster."""
+def _holder(output: Folder, marker: str, job_id: str) -> tuple[str, bool]:
+    """The job that the marker names, ours if nobody was faster, and whether the marker was there."""
     while True:
         try:
             output.create(marker, job_id.encode())
         except FileExistsError:
             try:
-                return output.read(marker).decode()
+                return output.read(marker).decode(), True
             except FileNotFoundError:
                 continue  # its holder ended between the two
-        return job_id
+        return job_id, False
 
 
 def in_order(ledger: dict[int, Located], mini_batches: int) -> list[Located]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import shutil
 import time
@@ -20,7 +21,7 @@ from prefect.client.schemas.filters import (
     FlowRunFilter,
     LogFilter,
 )
-from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.objects import FlowRun, Log
 from prefect.client.schemas.sorting import FlowRunSort, LogSort
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.settings import get_current_settings
@@ -34,6 +35,7 @@ from .job import OUTPUT_NAME, RECORD, Job
 from .progress import PROGRESS
 
 POLL_SECONDS = 0.5
+_WORKER_LOGGER = "prefect.flow_runs.worker"
 
 
 @dataclass
@@ -93,7 +95,7 @@ def list_jobs(client: SyncPrefectClient, endpoint: str | None = None, limit: int
     return client.read_flow_runs(
         flow_filter=FlowFilter.model_validate({"name": {"any_": [FLOW]}}),
         deployment_filter=DeploymentFilter.model_validate({"name": {"any_": [endpoint]}}) if endpoint else None,
-        sort=FlowRunSort.START_TIME_DESC if endpoint is None else FlowRunSort.EXPECTED_START_TIME_DESC,
+        sort=FlowRunSort.EXPECTED_START_TIME_DESC,
         limit=limit,
     )
 
@@ -151,20 +153,35 @@ def follow(
     on_progress: Callable[[FlowRun, Progress | None], None],
     on_log: Callable[[str], None],
 ) -> FlowRun:
-    """Watch a job until it ends; returns it as it ended."""
-    seen = 0
+    """Watch a job until it ends; returns it as it ended.
+
+    `on_log` receives what the job itself says, and warnings of its scoring processes.
+    """
+    seen: set[UUID] = set()
     while True:
         flow_run = client.read_flow_run(flow_run_id)
         ended = flow_run.state is not None and flow_run.state.is_final()
         on_progress(flow_run, progress_of(client, flow_run_id))
-        log_filter = LogFilter.model_validate({"flow_run_id": {"any_": [flow_run_id]}, "level": {"ge_": 20}})
-        while logs := client.read_logs(log_filter, limit=200, offset=seen, sort=LogSort.TIMESTAMP_ASC):
-            seen += len(logs)
-            for log in logs:
+        for log in _logs(client, flow_run_id):
+            if log.id not in seen:
                 on_log(log.message)
+            seen.add(log.id)
         if ended:
             return flow_run
         time.sleep(POLL_SECONDS)
+
+
+def _logs(client: SyncPrefectClient, flow_run_id: UUID) -> list[Log]:
+    """The newest lines of the job from INFO up and of the flow below it from WARNING up, oldest first."""
+    below = FlowRunFilter.model_validate({"parent_flow_run_id": {"any_": [flow_run_id]}})
+    levels = {flow_run_id: logging.INFO} | {
+        run.id: logging.WARNING for run in client.read_flow_runs(flow_run_filter=below)
+    }
+    found: list[Log] = []
+    for run, level in levels.items():
+        only = LogFilter.model_validate({"flow_run_id": {"any_": [run]}, "level": {"ge_": level}})
+        found += client.read_logs(only, limit=200, sort=LogSort.TIMESTAMP_DESC)
+    return sorted((log for log in found if log.name != _WORKER_LOGGER), key=lambda log: log.timestamp)
 
 
 def cancel(client: SyncPrefectClient, flow_run: FlowRun) -> None:

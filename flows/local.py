@@ -11,8 +11,9 @@ from ..scoring.shard import Receipt
 from .job import Job
 from .mapping import Report
 from .plan import Plan, Shard
-from .score_job import Summary, score_job
+from .score_job import score_job
 from .score_shard import LimitedSink, score_shard
+from .summary import Summary
 
 
 class ThreadMapper:

@@ -13,7 +13,7 @@ from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
 
 if TYPE_CHECKING:  # neither is needed by those who only read a job's progress
     from .mapping import Tally
-    from .score_job import Summary
+    from .summary import Summary
 
 PROGRESS, SUMMARY, OUTPUT = "batch-progress", "batch-summary", "batch-output"
 _SECONDS = 1.0

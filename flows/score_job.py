@@ -3,51 +3,22 @@ mapping, so that a job on a cluster and a trial run on this machine are the same
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, field
-from typing import Any
 
-from ..scoring.errors import BatchError, JobFailed
+from ..scoring.errors import JobFailed
 from ..scoring.parts import Located, committed
 from ..scoring.shard import Receipt
-from .collect import ERRORS, SUMMARY, claim, error_lines, in_order, write_errors, write_output
+from .collect import ERRORS, claim, error_lines, in_order, write_errors, write_output
 from .inputs import list_items
 from .job import Job
 from .mapping import Mapper, Report, Tally, map_shards, pending
 from .plan import Plan, make_plan
+from .summary import SUMMARY, Summary, read_summary
 
 MakeMapper = Callable[[Plan, int], Mapper]
 """Takes the plan and the number of this run of the job."""
-
-
-@dataclass
-class Summary:
-    """How a job ended; summary.json."""
-
-    job: str
-    endpoint: str | None
-    deployment: str
-    state: str
-    message: str
-    input: str
-    output: str
-    items: int
-    succeeded: int
-    failed: int
-    rows: int
-    mini_batches: int
-    retried_mini_batches: int
-    error_threshold: int | str
-    parallelism: int
-    runs: int
-    seconds: dict[str, float] = field(default_factory=dict[str, float])
-
-    @property
-    def completed(self) -> bool:
-        return self.state == "Completed"
 
 
 class _Clock:
@@ -67,14 +38,19 @@ def score_job(job: Job, make_mapper: MakeMapper, report: Report) -> Summary:
     """Run a job, or what is left of it, to its end.
 
     A job that fails by its own rules (threshold, no success, init()) gives a summary that says so; committed parts
-    stay, and running the job again continues from them. Raises what the machinery raises.
+    stay, and running the job again continues from them; one that has completed only gives its summary again.
+    Raises what the machinery raises.
     """
-    run, clock = job.begin_run(), _Clock()
     folder, settings = job.folder, job.settings
+    if (ended := read_summary(job)) is not None and ended.completed:
+        return ended
+    run, clock = job.begin_run(), _Clock()
     with ExitStack() as stack:
         job.output_folder.make()
-        if settings.output_file_name is not None:
-            stack.enter_context(claim(job.output_folder, settings.output_file_name, job.id))
+        if settings.output_file_name is not None and stack.enter_context(
+            claim(job.output_folder, settings.output_file_name, job.id)
+        ):
+            job.output_folder.remove(settings.output_file_name)  # written by a run that was killed just after
         plan = Plan.load(folder) or make_plan(folder, *list_items(job.input.url), settings.mini_batch_size)
         clock.lap("plan")
         tally = Tally(plan.items, plan.mini_batches, settings.failures_allowed(plan.items))
@@ -83,7 +59,7 @@ def score_job(job: Job, make_mapper: MakeMapper, report: Report) -> Summary:
         summary = _collect(job, plan, run, failure)
         clock.lap("collect")
         summary.seconds = {**clock.seconds, "busy": round(tally.busy_seconds, 3)}
-        folder.put(SUMMARY, json.dumps(vars(summary), indent=1).encode())
+        folder.put(SUMMARY, summary.to_json())
         return summary
 
 
@@ -161,11 +137,3 @@ def _verdict(job: Job, plan: Plan, located: list[Located], failed: int) -> str |
 def _success(succeeded: int, items: int, rows: int, output: str, errors: str) -> str:
     lost = f" ({items - succeeded} failed: see {errors})" if succeeded < items else ""
     return f"{succeeded} of {items} files scored{lost}, {rows} rows in {output}"
-
-
-def read_summary(job: Job) -> dict[str, Any]:
-    """The summary of a job that has ended. Raises BatchError while it has none."""
-    try:
-        return json.loads(job.folder.read(SUMMARY))
-    except FileNotFoundError:
-        raise BatchError(f"job {job.id} has no summary yet") from None

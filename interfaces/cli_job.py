@@ -11,7 +11,7 @@ from prefect.client.schemas.objects import FlowRun
 
 from ..blocks import store
 from ..flows import jobs
-from ..flows.score_job import SUMMARY, read_summary
+from ..flows.summary import read_summary
 from . import terminal
 from .cli_options import Endpoint
 
@@ -53,11 +53,11 @@ def job_show(id: str) -> None:
         if record is not None:
             values |= {"deployment": record.deployment_label, "input": record.input.url, "output": record.output.url}
             values |= {"files of the job": record.root}
-            if record.folder.exists(SUMMARY) and run.state and run.state.is_final():
-                summary = read_summary(record)
+            summary = read_summary(record)
+            if summary is not None and run.state and run.state.is_final():
                 keys = ("items", "succeeded", "failed", "rows", "mini_batches", "retried_mini_batches", "runs")
-                values |= {key.replace("_", " "): summary[key] for key in keys}
-                values["seconds"] = ", ".join(f"{k} {v:g}" for k, v in summary["seconds"].items())
+                values |= {key.replace("_", " "): getattr(summary, key) for key in keys}
+                values["seconds"] = ", ".join(f"{k} {v:g}" for k, v in summary.seconds.items())
         values["ui"] = jobs.ui_url(run)
     terminal.details(values)
 

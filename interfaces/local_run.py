@@ -18,7 +18,7 @@ from ..flows.catalog import take_snapshots
 from ..flows.local import run_local
 from ..flows.mapping import Tally
 from ..flows.request import make_job
-from ..flows.score_job import Summary
+from ..flows.summary import Summary
 from ..scoring.errors import AlreadyExists
 from ..scoring.storage import Folder
 from . import overrides as options

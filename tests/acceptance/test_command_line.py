@@ -15,6 +15,8 @@ import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import DeploymentFilter
 
+from prefect_batch.blocks.endpoint import BatchEndpoint
+from prefect_batch.flows import catalog
 from prefect_batch.interfaces.local_server import LocalServer
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
@@ -87,8 +89,9 @@ def test_prefect_deployment_run(cli: Cli, name: str, script_deployment: Write, n
     ],
 )
 def test_the_server_refuses(cli: Cli, name: str, script_deployment: Write, parameter: str, message: str):
-    cli("endpoint", "create", name)
-    cli("deployment", "create", "-f", script_deployment(RUN), "-e", name, "--set-default")
+    with get_client(sync_client=True) as client:
+        catalog.create_endpoint(client, BatchEndpoint(name=name))
+        catalog.create_deployment(client, script_deployment(RUN), name, set_default=True)
     arguments = ["--param", 'inputs={"data": "x"}', "--param", parameter]
     done = cli("deployment", "run", f"endpoint/{name}", *arguments, program="prefect", code=1)
     assert message in done.stdout + done.stderr

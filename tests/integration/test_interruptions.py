@@ -13,12 +13,14 @@ from uuid import UUID
 import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, TaskRunFilter
+from prefect.states import AwaitingRetry, Crashed
 
 from prefect_batch.flows import jobs
 
 from .conftest import Endpoints
 
 FILES = 40
+Cli = Callable[..., object]
 
 
 @pytest.fixture
@@ -93,7 +95,7 @@ def test_killed_dask_worker(endpoints: Endpoints, slow: str, numbered_files: Cal
 
 
 def test_killed_flow_is_resumed(
-    endpoints: Endpoints, slow: str, numbered_files: Callable[[int], Path], scored: Path, cli: Callable[..., object]
+    endpoints: Endpoints, slow: str, numbered_files: Callable[[int], Path], scored: Path, cli: Cli
 ):
     job = endpoints.invoke(slow, numbered_files(FILES))
     folder = endpoints.folder(job)
@@ -113,9 +115,7 @@ def test_killed_flow_is_resumed(
     assert running_task_runs(job) == 0
 
 
-def test_cancelled_and_resumed(
-    endpoints: Endpoints, slow: str, numbered_files: Callable[[int], Path], cli: Callable[..., object]
-):
+def test_cancelled_and_resumed(endpoints: Endpoints, slow: str, numbered_files: Callable[[int], Path], cli: Cli):
     job = endpoints.invoke(slow, numbered_files(FILES))
     folder = endpoints.folder(job)
     endpoints.until(job, "five parts", lambda _: parts(folder) >= 5)
@@ -128,6 +128,29 @@ def test_cancelled_and_resumed(
     ended = endpoints.wait(job)
     assert (ended.state, ended.predictions) == ("Completed", EXPECTED)
     assert before < FILES
+
+
+def test_killed_between_output_and_summary(
+    endpoints: Endpoints, script_deployment: Callable[..., Path], numbered_files: Callable[[int], Path], cli: Cli
+):
+    """The output of the killed run is known as the job's own by its claim, and a completed job is not run again."""
+    endpoints.deploy(script_deployment("return [1 for _ in mini_batch]"), "late-kill")
+    job = endpoints.invoke("late-kill", numbered_files(3))
+    first = endpoints.wait(job)
+    (first.folder / "summary.json").unlink()
+    (first.folder / "score" / ".predictions.csv.job").write_text(str(job))
+    (first.folder / "score" / "predictions.csv").write_text("half of it")
+    with get_client(sync_client=True) as client:
+        client.set_flow_run_state(job, Crashed(), force=True)
+    cli("job", "resume", str(job))
+    endpoints.until(job, "a second run", lambda run: run.run_count >= 2 or None)
+    ended = endpoints.wait(job)
+    assert (ended.state, ended.predictions, ended.summary["runs"]) == ("Completed", b"prediction\n1\n1\n1\n", 2)
+    assert [path.name for path in (ended.folder / "score").iterdir()] == ["predictions.csv"]
+    with get_client(sync_client=True) as client:
+        client.set_flow_run_state(job, AwaitingRetry(), force=True)  # what the UI's Retry button does
+    endpoints.until(job, "a third run", lambda run: run.run_count >= 3 or None)
+    assert (endpoints.wait(job).state, ended.summary["runs"]) == ("Completed", 2)
 
 
 def test_a_failed_job_tries_its_failures_again(

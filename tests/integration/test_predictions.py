@@ -9,6 +9,8 @@ import mlflow.pyfunc
 import pandas as pd
 import pytest
 
+from prefect_batch.scoring.errors import InvalidDocument, NotFound
+
 from .conftest import Endpoints
 
 SIZES, WORKERS = (1, 2, 3, 4), (1, 2, 4)
@@ -86,3 +88,30 @@ def test_cancer(
     ended = endpoints.run("cancer", cancer_data, settings=settings)
     assert ended.state == "Completed"
     assert ended.predictions == plain_loop(cancer_model, cancer_data)
+
+
+def test_a_registered_model(
+    endpoints: Endpoints,
+    cancer_data: Path,
+    cancer_model: Path,
+    model_deployment: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """Azure ML's reference to a registered model means MLflow's registry."""
+    import mlflow
+
+    path = model_deployment("azureml:cancer@latest")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    with pytest.raises(InvalidDocument, match="set MLFLOW_TRACKING_URI"):
+        endpoints.deploy(path, "registered")
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    client = mlflow.MlflowClient(uri)
+    client.create_registered_model("cancer")
+    client.create_model_version("cancer", str(cancer_model))
+    made = endpoints.deploy(path, "registered")
+    assert made.model_snapshot is not None and made.model_snapshot.name == "model"
+    assert endpoints.run("registered", cancer_data).predictions == plain_loop(cancer_model, cancer_data)
+    with pytest.raises(NotFound, match="missing"):
+        endpoints.deploy(model_deployment("azureml:missing:1", name="missing"), "registered")

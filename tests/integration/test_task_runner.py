@@ -11,9 +11,10 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, LogFilter
 from prefect.context import TagsContext
 from prefect.task_runners import TaskRunner
+from prefect_dask import DaskTaskRunner
+
 from prefect_batch.flows.task_runner import LeanDaskTaskRunner
 from prefect_batch.interfaces.local_server import LocalServer
-from prefect_dask import DaskTaskRunner
 
 TASK_RUNS = 13
 
