@@ -94,9 +94,8 @@ def _check_whole(numbers: pd.Series[Any], name: str, kind: str, target: str) -> 
 def _refuse(column: pd.Series[Any], bad: pd.Series[Any], name: str, kind: str) -> None:
     if bad.any():
         row = int(np.flatnonzero(bad.to_numpy())[0])
-        value: Any = column.iloc[row]
-        plain: Any = value.item() if isinstance(value, np.generic) else value
-        shown = "a missing value" if pd.isna(plain) else repr(plain)
+        value: Any = column.iloc[row : row + 1].tolist()[0]  # as Python's own 1.5, not np.float64(1.5)
+        shown = "a missing value" if pd.isna(value) else repr(value)
         raise Unreadable(f"column {name!r}, row {row}: {shown} does not fit the model's signature, which says {kind}")
 
 

@@ -1,0 +1,193 @@
+"""A worker's scoring processes: reuse, isolation of the code folder, release."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from prefect_batch.scoring import slots
+from prefect_batch.scoring.contract import ScoringSpec
+from prefect_batch.scoring.errors import JobReleased
+from prefect_batch.scoring.slots import Slots
+from prefect_batch.scoring.storage import Folder
+
+Script = Callable[..., ScoringSpec]
+ECHO = "def run(mini_batch):\n    return mini_batch\n"
+
+
+@pytest.fixture(autouse=True)
+def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "scratch"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    return folder
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Iterator[Callable[..., Slots]]:
+    made: list[Slots] = []
+
+    def slots_of(spec: ScoringSpec, url: str | None = None) -> Slots:
+        made.append(Slots(Folder(url or str(tmp_path / "job")), spec, init_timeout=60))
+        return made[-1]
+
+    yield slots_of
+    for one in made:
+        one.release(at_once=True)
+
+
+def test_a_process_is_kept_from_one_mini_batch_to_the_next(script: Script, make: Callable[..., Slots]) -> None:
+    held = make(script(ECHO))
+    pids: set[int | None] = set()
+    for _ in range(3):
+        with held.slot(None) as process:
+            process.run(["/a"], ["a"], 60, True)
+            pids.add(process.pid)
+    assert len(pids) == 1 and None not in pids
+
+
+def test_as_many_processes_as_threads_at_once(script: Script, make: Callable[..., Slots]) -> None:
+    held, gate = make(script(ECHO)), threading.Barrier(3)
+
+    def use(_: int) -> int:
+        with held.slot(None) as process:
+            gate.wait(20)
+            return id(process)
+
+    with ThreadPoolExecutor(3) as pool:
+        first, second = (set(pool.map(use, range(3))) for _ in range(2))
+    assert len(first) == 3
+    assert first == second
+
+
+def test_each_process_has_a_code_folder_of_its_own(script: Script, make: Callable[..., Slots], scratch: Path) -> None:
+    spec = script(
+        "import os\n\ndef run(mini_batch):\n    open(mini_batch[0], 'x').close()\n    return [os.getcwd()]\n",
+    )
+    held = make(spec)
+    with held.slot(None) as one, held.slot(None) as two:
+        folders = {p.run(["made.txt"], ["x"], 60, True).chunk.data.decode().strip() for p in (one, two)}
+    assert len(folders) == 2
+    assert all(Path(folder).is_relative_to(scratch) for folder in folders)
+    assert not (Path(spec.code_dir or "") / "made.txt").exists()
+
+
+def test_logs_lie_in_the_jobs_folder(script: Script, make: Callable[..., Slots], tmp_path: Path) -> None:
+    held = make(script("def run(m):\n    print('said')\n    return m\n"))
+    with held.slot(None) as process:
+        process.run(["/a"], ["a"], 60, True)
+    held.release()
+    (log,) = (tmp_path / "job" / "logs").glob("*/*.log")
+    assert log.name == "process000.log"
+    assert log.parent.name == f"{socket.gethostname()}-{os.getpid()}"
+    assert "said\n" in log.read_text()
+
+
+def test_logs_are_uploaded_to_a_job_folder_elsewhere(
+    script: Script, make: Callable[..., Slots], tmp_path: Path
+) -> None:
+    url = f"memory://{tmp_path.name}"
+    held = make(script("def run(m):\n    print('said')\n    return m\n"), url)
+    with held.slot(None) as process:
+        process.run(["/a"], ["a"], 60, True)
+    held.release()
+    (name,) = Folder(url).files()
+    assert b"said\n" in Folder(url).read(name)
+
+
+def test_the_sink_of_a_slot_hears_also_what_comes_behind_the_result(
+    script: Script, make: Callable[..., Slots], eventually: Callable[..., Any]
+) -> None:
+    held = make(script("def run(m):\n    print('line of', m[0], flush=True)\n    return m\n"))
+    heard: list[str] = []
+    for number in range(20):
+        with held.slot(lambda level, line: heard.append(line)) as process:
+            process.run([str(number)], ["a"], 60, True)
+    eventually(lambda: len(heard) == 20)
+    assert heard == [f"line of {number}" for number in range(20)]
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_release_ends_processes_and_removes_the_scratch_folder(
+    script: Script, make: Callable[..., Slots], scratch: Path, gone: Callable[[int], bool], at_once: bool
+) -> None:
+    held = make(script(ECHO))
+    with held.slot(None) as one, held.slot(None) as two:
+        one.start()
+        two.start()
+        pids = [one.pid, two.pid]
+    held.release(at_once)
+    assert all(pid is not None and gone(pid) for pid in pids)
+    assert list(scratch.iterdir()) == []
+    with pytest.raises(JobReleased), held.slot(None):
+        pass
+    held.release()
+
+
+def test_release_ends_a_run_that_is_under_way(
+    script: Script, make: Callable[..., Slots], tmp_path: Path, eventually: Callable[..., Any]
+) -> None:
+    mark = tmp_path / "running"
+    held = make(script(f"import time\n\ndef run(m):\n    open({str(mark)!r}, 'w').close()\n    time.sleep(600)\n"))
+
+    def use() -> None:
+        with held.slot(None) as process:
+            process.run(["/a"], ["a"], 600, True)
+
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(use)
+        eventually(mark.exists)
+        held.release(at_once=True)
+        with pytest.raises(JobReleased):
+            future.result(20)
+
+
+def test_scratch_folders_of_killed_workers_are_swept(script: Script, make: Callable[..., Slots], scratch: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as dead:
+        pass
+    host = socket.gethostname()
+    stale = scratch / f"prefect-batch-{host}-{dead.pid}-abc"
+    kept = [
+        scratch / f"prefect-batch-{host}-{os.getppid()}-abc",
+        scratch / f"prefect-batch-elsewhere-{dead.pid}-abc",
+        scratch / f"prefect-batch-snapshots-{dead.pid}",
+        scratch / f"other-{host}-{dead.pid}-abc",
+    ]
+    for folder in (stale, *kept):
+        (folder / "code").mkdir(parents=True)
+    make(script(ECHO))
+    assert not stale.exists()
+    assert all(folder.exists() for folder in kept)
+
+
+def test_a_worker_has_one_set_of_slots_a_job(script: Script, make: Callable[..., Slots]) -> None:
+    made: list[Slots] = []
+
+    def new() -> Slots:
+        made.append(make(script(ECHO)))
+        return made[-1]
+
+    first = slots.of_job("/jobs/1", new)
+    assert slots.of_job("/jobs/1", new) is first
+    assert slots.of_job("/jobs/2", new) is not first
+    slots.release("/jobs/1")
+    slots.release("/jobs/2", at_once=True)
+    slots.release("/jobs/2")
+    assert len(made) == 2
+    with pytest.raises(JobReleased), first.slot(None):
+        pass
+
+
+def test_node_names_the_worker(script: Script, make: Callable[..., Slots]) -> None:
+    assert re.fullmatch(rf".+-{os.getpid()}", make(script(ECHO)).node)
