@@ -72,6 +72,8 @@ def _settings(model: type[JobSettings] | type[JobRetrySettings], effective: dict
         about = branches[0].get("description") or schema.get("description") or ""
         branches = branches[0].get("anyOf", branches)
         only: dict[str, Any] = branches[0] if len(branches) == 1 else {"anyOf": branches}
-        description = f"{about} Default: {effective[name]}.".strip()
+        value = effective[name]
+        default = f"{value:g}" if isinstance(value, float) else value
+        description = f"{about} Default: {default}.".strip()
         properties[name] = {**only, "title": name, "description": description}
     return {"title": "Settings", "type": "object", "properties": properties, "additionalProperties": False}
