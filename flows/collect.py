@@ -111,10 +111,13 @@ def _write_parquet(job: Folder, located: list[Located], stream: IO[bytes]) -> No
     common = _common(list(schemas.values()))
     with pq.ParquetWriter(stream, common) as writer:
         held: list[Any] = []
+        count = 0
         for _, data in _chunks(job, located):
             held.append(_conform(pa.ipc.open_stream(data).read_all(), common))
-            if sum(len(table) for table in held) >= ROW_GROUP:
+            count += len(held[-1])
+            if count >= ROW_GROUP:
                 held = _write_groups(writer, held)
+                count = len(held[0])
         if held:
             writer.write_table(pa.concat_tables(held).combine_chunks(), row_group_size=ROW_GROUP)
 

@@ -121,5 +121,5 @@ def _files(folder: Path, prefix: str, above: set[tuple[int, int]]) -> Iterator[s
 def check_inside(source: str, written: list[str]) -> None:
     """Refuse a job that would find its own files in its input. Raises InvalidDocument."""
     for url in written:
-        if Path(url).is_relative_to(source):
+        if Path(url).resolve().is_relative_to(Path(source).resolve()):
             raise InvalidDocument(f"inputs: {source} holds {url}, which the job writes to: keep them apart")
