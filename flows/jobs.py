@@ -35,7 +35,6 @@ from .job import OUTPUT_NAME, RECORD, Job
 from .progress import PROGRESS
 
 POLL_SECONDS = 0.5
-_WORKER_LOGGER = "prefect.flow_runs.worker"
 
 
 @dataclass
@@ -162,7 +161,7 @@ def follow(
         flow_run = client.read_flow_run(flow_run_id)
         ended = flow_run.state is not None and flow_run.state.is_final()
         on_progress(flow_run, progress_of(client, flow_run_id))
-        for log in _logs(client, flow_run_id):
+        for log in _logs(client, flow_run):
             if log.id not in seen:
                 on_log(log.message)
             seen.add(log.id)
@@ -171,17 +170,25 @@ def follow(
         time.sleep(POLL_SECONDS)
 
 
-def _logs(client: SyncPrefectClient, flow_run_id: UUID) -> list[Log]:
+def _logs(client: SyncPrefectClient, flow_run: FlowRun) -> list[Log]:
     """The newest lines of the job from INFO up and of the flow below it from WARNING up, oldest first."""
-    below = FlowRunFilter.model_validate({"parent_flow_run_id": {"any_": [flow_run_id]}})
-    levels = {flow_run_id: logging.INFO} | {
+    if flow_run.start_time is None:
+        return []  # what is said before is the worker's business
+    below = FlowRunFilter.model_validate({"parent_flow_run_id": {"any_": [flow_run.id]}})
+    levels = {flow_run.id: logging.INFO} | {
         run.id: logging.WARNING for run in client.read_flow_runs(flow_run_filter=below)
     }
     found: list[Log] = []
     for run, level in levels.items():
-        only = LogFilter.model_validate({"flow_run_id": {"any_": [run]}, "level": {"ge_": level}})
+        only = LogFilter.model_validate(
+            {
+                "flow_run_id": {"any_": [run]},
+                "level": {"ge_": level},
+                "timestamp": {"after_": flow_run.start_time},
+            }
+        )
         found += client.read_logs(only, limit=200, sort=LogSort.TIMESTAMP_DESC)
-    return sorted((log for log in found if log.name != _WORKER_LOGGER), key=lambda log: log.timestamp)
+    return sorted(found, key=lambda log: log.timestamp)
 
 
 def cancel(client: SyncPrefectClient, flow_run: FlowRun) -> None:

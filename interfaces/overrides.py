@@ -16,6 +16,7 @@ def parse(assignments: Iterable[str]) -> dict[str, Any]:
     A value is read as JSON where it is, else as text. A leading `settings.` may stand or not.
     """
     parsed: dict[str, Any] = {}
+    level: Any
     for assignment in assignments:
         key, equals, text = assignment.partition("=")
         if not equals or not key:
@@ -24,6 +25,8 @@ def parse(assignments: Iterable[str]) -> dict[str, Any]:
         level = parsed
         for parent in parents:
             level = level.setdefault(parent, {})
+            if not isinstance(level, dict):
+                raise InvalidDocument(f"--set {assignment!r}: {parent} was given a value of its own")
         level[last] = _value(text)
     return parsed
 

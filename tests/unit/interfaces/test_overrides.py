@@ -1,0 +1,50 @@
+"""What --set and --input mean."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from prefect_batch.interfaces import overrides
+from prefect_batch.scoring.errors import InvalidDocument, NotFound
+
+
+@pytest.mark.parametrize(
+    ("assignments", "parsed"),
+    [
+        ([], {}),
+        (["mini_batch_size=2"], {"mini_batch_size": 2}),
+        (["settings.mini_batch_size=2"], {"mini_batch_size": 2}),
+        (
+            ["retry_settings.timeout=60", "retry_settings.max_retries=1"],
+            {"retry_settings": {"timeout": 60, "max_retries": 1}},
+        ),
+        (["error_threshold=5%"], {"error_threshold": "5%"}),
+        (["output_file_name=a=b.csv"], {"output_file_name": "a=b.csv"}),
+        (["mini_batch_size=1", "mini_batch_size=2"], {"mini_batch_size": 2}),
+    ],
+)
+def test_assignments(assignments: list[str], parsed: dict[str, object]):
+    assert overrides.parse(assignments) == parsed
+
+
+@pytest.mark.parametrize("bad", ["mini_batch_size", "=2", ""])
+def test_an_assignment_without_key_or_value_is_refused(bad: str):
+    with pytest.raises(InvalidDocument, match="write KEY=VALUE"):
+        overrides.parse([bad])
+
+
+def test_a_key_cannot_be_a_value_and_a_group(tmp_path: Path):
+    with pytest.raises(InvalidDocument, match="retry_settings"):
+        overrides.parse(["retry_settings=3", "retry_settings.timeout=2"])
+
+
+def test_local_paths_become_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").mkdir()
+    assert overrides.local_path("data/", "--input", must_exist=True) == str(tmp_path / "data")
+    assert overrides.local_path("new", "--output", must_exist=False) == str(tmp_path / "new")
+    assert overrides.local_path("s3://bucket/x", "--input", must_exist=True) == "s3://bucket/x"
+    with pytest.raises(NotFound, match="--input nowhere: does not exist"):
+        overrides.local_path("nowhere", "--input", must_exist=True)
