@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from ..scoring.errors import InvalidDocument, NotFound
 
@@ -16,7 +16,6 @@ def parse(assignments: Iterable[str]) -> dict[str, Any]:
     A value is read as JSON where it is, else as text. A leading `settings.` may stand or not.
     """
     parsed: dict[str, Any] = {}
-    level: Any
     for assignment in assignments:
         key, equals, text = assignment.partition("=")
         if not equals or not key:
@@ -24,9 +23,10 @@ def parse(assignments: Iterable[str]) -> dict[str, Any]:
         *parents, last = key.removeprefix("settings.").split(".")
         level = parsed
         for parent in parents:
-            level = level.setdefault(parent, {})
-            if not isinstance(level, dict):
+            below: Any = level.setdefault(parent, {})
+            if not isinstance(below, dict):
                 raise InvalidDocument(f"--set {assignment!r}: {parent} was given a value of its own")
+            level = cast(dict[str, Any], below)
         level[last] = _value(text)
     return parsed
 
