@@ -109,13 +109,18 @@ def parse_deployment(data: dict[str, Any], where: str, endpoint: str | None = No
     kind = data.get("type")
     if kind == "pipeline":
         raise InvalidDocument(f"{where}: type: pipeline is not supported yet: use type: model")
+    if kind not in (None, "model"):
+        raise InvalidDocument(f"{where}: type: {kind!r} is not known: use type: model")
     flat = [key for key in data if key in _SETTINGS_KEYS]
     if kind is None and "settings" in data:
         raise InvalidDocument(f"{where}: settings goes with `type: model`: add that line")
     if kind is None:
         data["settings"] = {key: data.pop(key) for key in flat if key in _FLAT_KEYS}
     elif flat == ["error_threshold"]:
-        data["settings"] = {"error_threshold": data.pop("error_threshold"), **_mapping(data, "settings", where)}
+        settings = _mapping(data, "settings", where)
+        if "error_threshold" in settings:
+            raise InvalidDocument(f"{where}: error_threshold stands at the top and under settings: keep one")
+        data["settings"] = {**settings, "error_threshold": data.pop("error_threshold")}
     elif flat:
         raise InvalidDocument(f"{where}: {flat[0]} belongs under settings with `type: model`")
     _take_instance_count(data, where)

@@ -88,6 +88,8 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
             causes.append(f"{location} is missing")
         else:
             message = cause["msg"].removeprefix("Value error, ").replace("Input should", "should")
+            if cause["type"] in ("dict_type", "model_type", "model_attributes_type"):
+                message = "must be a mapping of keys to values"
             given = "" if isinstance(cause["input"], dict) or not location else f" {cause['input']!r}"
             causes.append(f"{location}:{given} {message}" if location else message)
     return "; ".join(dict.fromkeys(causes))
@@ -98,7 +100,8 @@ def _keys(location: tuple[int | str, ...]) -> list[str]:
 
 
 def _is_branch(part: str) -> bool:
-    return part in ("int", "str", "float", "bool") or "[" in part or part.startswith("function-") or part[0].isupper()
+    a_class = part[:1].isupper() and not part.isupper()  # an environment variable is upper case throughout
+    return part in ("int", "str", "float", "bool") or "[" in part or part.startswith("function-") or a_class
 
 
 def _siblings(model: type[BaseModel], location: tuple[int | str, ...]) -> set[str]:
