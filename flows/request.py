@@ -82,7 +82,13 @@ def make_job(
 
 def route(client: SyncPrefectClient, endpoint_name: str, name: str | None) -> ModelDeployment:
     """The newest version of the named deployment, else of the endpoint's default. Raises NotFound."""
-    default = store.load(BatchEndpoint, endpoint_name.lower(), client).defaults.deployment_name
+    try:
+        default = store.load(BatchEndpoint, endpoint_name.lower(), client).defaults.deployment_name
+    except NotFound:
+        raise NotFound(
+            f"endpoint {endpoint_name!r} has no deployments: `prefect-batch endpoint create {endpoint_name}`, then "
+            f"`prefect-batch deployment create -f FILE --endpoint {endpoint_name} --set-default`"
+        ) from None
     deployments = latest(client, endpoint_name.lower())
     known = f"it has {', '.join(deployments)}" if deployments else "it has none yet"
     if name is not None:

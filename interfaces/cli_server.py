@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -30,6 +31,7 @@ def server_start(
 
     Example: prefect-batch server start --port 4200
     """
+    signal.signal(signal.SIGTERM, _exit)
     server = LocalServer(host, port)
     try:
         server.start(worker)
@@ -39,6 +41,11 @@ def server_start(
         pass
     finally:
         server.stop()
+
+
+def _exit(number: int, frame: object) -> None:
+    """End in the ordinary way, so that what was started is stopped."""
+    sys.exit(128 + number)
 
 
 @worker_app.command(name="start")

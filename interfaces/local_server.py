@@ -65,13 +65,25 @@ class LocalServer:
         self.processes: list[subprocess.Popen[bytes]] = []
 
     def start(self, worker: bool = True) -> None:
-        """Start both and wait until the server answers. Raises BatchError when it does not."""
+        """Start both and wait until the server answers. Raises BatchError when it does not, or the port is taken."""
+        self._check_port()
         self._spawn("server", "start", "--host", self.host, "--port", str(self.port))
         self._wait_until_healthy()
         with temporary_settings({PREFECT_API_URL: self.api_url}), get_client(sync_client=True) as client:
             ensure_work_pool(client)
         if worker:
             self._spawn("worker", "start", "--pool", WORK_POOL, "--type", "process")
+
+    def _check_port(self) -> None:
+        """Whoever listens there already might answer in our server's place."""
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((self.host, self.port))
+            except OSError as error:
+                raise BatchError(
+                    f"cannot listen on {self.host}:{self.port} ({error.strerror}): try another --port"
+                ) from None
 
     def _spawn(self, *arguments: str) -> None:
         process = subprocess.Popen(
@@ -88,7 +100,7 @@ class LocalServer:
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
             if self.processes[0].poll() is not None:
-                raise BatchError(f"the Prefect server ended at once: is port {self.port} taken? Try another --port")
+                raise BatchError(f"the Prefect server ended at once, with exit code {self.processes[0].returncode}")
             try:
                 if httpx.get(f"{self.api_url}/health", timeout=2.0).status_code == 200:
                     return
