@@ -13,13 +13,8 @@ from prefect_batch.blocks.names import Name, strip_reference, version_name
 NAME: TypeAdapter[str] = TypeAdapter(Name)
 
 
-@pytest.mark.parametrize(
-    "name", ["abc", "a1-", "a" * 33, "ab", "", "1abc", "-abc", "a_b", "a b", "a.b", "ábc", "abc\n"]
-)
-def test_names(name: str) -> None:
-    if name == "abc":
-        assert NAME.validate_python(name) == name
-        return
+@pytest.mark.parametrize("name", ["a1-", "a" * 33, "ab", "", "1abc", "-abc", "a_b", "a b", "a.b", "ábc", "abc\n"])
+def test_bad_names(name: str) -> None:
     with pytest.raises(ValidationError, match="must be 3 to 32 letters, digits and dashes"):
         NAME.validate_python(name)
 
