@@ -48,7 +48,8 @@ def main() -> int:
     try:
         return demo(given.keep)
     except KeyboardInterrupt:
-        print("\nInterrupted; everything that the demo started is stopped.")
+        kept = "The server that was left running goes on." if running_server() else "Nothing is left running."
+        print(f"\nInterrupted. {kept}")
         return 130
     except subprocess.CalledProcessError as error:
         print(f"\nThat did not work: {shlex.join(error.cmd)} ended with exit code {error.returncode}.")
@@ -64,6 +65,7 @@ def set_environment() -> None:
         "PREFECT_BATCH_DEMO_DIR": str(FOLDER),
         "PREFECT_HOME": str(FOLDER / "prefect"),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "DO_NOT_TRACK": "1",
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "PATH": f"{BIN}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
     }

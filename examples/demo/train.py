@@ -3,7 +3,7 @@
     python examples/demo/train.py FOLDER
 
 FOLDER/model    an MLflow model: benign or malignant, from 30 measurements of a tumour
-FOLDER/data     20 CSV files of 15 patients each, none of whom the model was trained on
+FOLDER/data     150 CSV files of two patients each, none of whom the model was trained on
 
 What is there already stays as it is.
 """
@@ -24,7 +24,7 @@ from sklearn.linear_model import LogisticRegression  # noqa: E402
 from sklearn.pipeline import make_pipeline  # noqa: E402
 from sklearn.preprocessing import StandardScaler  # noqa: E402
 
-FILES, ROWS = 20, 15
+FILES, ROWS = 150, 2
 
 
 def main(folder: Path) -> None:
@@ -51,7 +51,7 @@ def main(folder: Path) -> None:
         data.mkdir(parents=True, exist_ok=True)
         for number in range(FILES):
             start = known + number * ROWS
-            measurements[start : start + ROWS].to_csv(data / f"patients-{number:02}.csv", index=False)
+            measurements[start : start + ROWS].to_csv(data / f"patients-{number:03}.csv", index=False)
 
     print(f"Model: {folder / 'model'}")
     print(f"Data to score: {FILES} CSV files of {ROWS} patients each in {data}")
