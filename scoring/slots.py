@@ -11,6 +11,7 @@ import shutil
 import socket
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Generator
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from .storage import Folder
 from .supervisor import LogSink, ScoringProcess
 
 _SCRATCH = "prefect-batch"
+ABANDONED_SECONDS = 120.0
 
 
 class Slots:
@@ -41,6 +43,18 @@ class Slots:
         self._idle: list[ScoringProcess] = []
         self._all: list[ScoringProcess] = []
         self._released = False
+        self._last_used = time.monotonic()
+        self.ended = threading.Event()
+
+    def touch(self) -> None:
+        """Count as used now."""
+        self._last_used = time.monotonic()
+
+    @property
+    def idle_seconds(self) -> float:
+        """How long no process has been in use."""
+        with self._lock:
+            return time.monotonic() - self._last_used if len(self._idle) == len(self._all) else 0.0
 
     @contextlib.contextmanager
     def slot(self, sink: LogSink | None) -> Generator[ScoringProcess]:
@@ -54,6 +68,7 @@ class Slots:
             yield process
         finally:
             with self._lock:
+                self.touch()
                 self._idle.append(process)
 
     def _take(self) -> ScoringProcess:
@@ -81,6 +96,7 @@ class Slots:
 
     def release(self, at_once: bool = False) -> None:
         """End all processes, after their shutdown() or at once, and remove what they left."""
+        self.ended.set()
         with self._lock:
             self._released = True
             processes, self._all, self._idle = self._all, [], []
@@ -121,8 +137,21 @@ def of_job(job_url: str, make: Callable[[], Slots]) -> Slots:
     """This worker's slots for the job, made at the first call."""
     with _lock:
         if job_url not in _slots:
-            _slots[job_url] = make()
+            slots = _slots[job_url] = make()
+            threading.Thread(target=_release_when_abandoned, args=(job_url, slots), daemon=True).start()
+        _slots[job_url].touch()
         return _slots[job_url]
+
+
+def _release_when_abandoned(job_url: str, slots: Slots) -> None:
+    """On a worker that outlives its jobs: the flow that would let the processes go may have been killed."""
+    while not slots.ended.wait(ABANDONED_SECONDS / 4):
+        with _lock:  # of_job() touches under it: whoever was just given the slots keeps them
+            abandoned = slots.idle_seconds > ABANDONED_SECONDS and _slots.get(job_url) is slots
+            if abandoned:
+                del _slots[job_url]
+        if abandoned:
+            slots.release()
 
 
 def release(job_url: str, at_once: bool = False) -> None:

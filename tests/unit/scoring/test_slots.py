@@ -191,3 +191,21 @@ def test_a_worker_has_one_set_of_slots_a_job(script: Script, make: Callable[...,
 
 def test_node_names_the_worker(script: Script, make: Callable[..., Slots]) -> None:
     assert re.fullmatch(rf".+-{os.getpid()}", make(script(ECHO)).node)
+
+
+def test_abandoned_slots_are_released(
+    script: Script, make: Callable[..., Slots], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A killed flow lets nothing go: on a worker that outlives it, idle processes end by themselves."""
+    monkeypatch.setattr(slots, "ABANDONED_SECONDS", 0.2)
+    held = slots.of_job("abandoned", lambda: make(script(ECHO)))
+    with held.slot(None) as process:
+        process.run(["/a"], ["a"], 60, True)
+        assert not held.ended.wait(0.5), "released while in use"
+        assert process.pid is not None
+    assert held.ended.wait(30)
+    with pytest.raises(JobReleased), held.slot(None):
+        pass
+    again = slots.of_job("abandoned", lambda: make(script(ECHO)))
+    assert again is not held
+    slots.release("abandoned", at_once=True)
