@@ -1,0 +1,152 @@
+"""README.md is true: its commands run, its tables say what the code says."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+from prefect_batch.blocks.settings import JobRetrySettings, JobSettings, ModelSettings, RetrySettings
+from prefect_batch.interfaces.cli import app
+from prefect_batch.interfaces.local_server import LocalServer
+from pydantic import BaseModel, ValidationError
+
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCK = re.compile(r"(?:<!-- not run: (?P<reason>[^\n]+) -->\n)?```bash\n(?P<commands>.*?)```", re.DOTALL)
+NOT_RUN = {
+    "make demo",
+    "make setup",
+    "make test",
+    "prefect-batch server start",
+    "prefect config set PREFECT_API_URL=http://127.0.0.1:4200/api",
+}
+
+
+def test_only_what_cannot_run_is_not_run():
+    assert {match["commands"].strip() for match in BLOCK.finditer(README) if match["reason"]} == NOT_RUN
+    assert README.count("```bash") == len(BLOCK.findall(README))
+
+
+@pytest.mark.usefixtures("server")
+def test_the_commands_run(server: LocalServer):
+    """All of them, in one shell and in their order, in a folder that looks like a clone with its .venv."""
+    clone = Path(os.environ["PREFECT_BATCH_WORKING_DIRECTORY"])  # relative paths mean the same here and to the worker
+    shutil.copytree(ROOT / "examples", clone / "examples", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copyfile(ROOT / "prefect.yaml", clone / "prefect.yaml")
+    (clone / ".venv").symlink_to(sys.prefix)
+    blocks = [match["commands"] for match in BLOCK.finditer(README) if not match["reason"]]
+    lines = ["set -euo pipefail"]
+    for block in blocks:
+        lines += [f"echo + {shlex.quote(block.splitlines()[0])} >&2", block]
+    done = subprocess.run(
+        ["bash", "-c", "\n".join(lines)], cwd=clone, capture_output=True, text=True, timeout=400, check=False
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert done.stderr.count("Completed: 150 of 150 files scored, 300 rows") == 5
+    assert "Completed: 100 of 100 files scored, 100 rows" in done.stderr
+    assert "row,prediction,file_name\n0,benign,patients-000.csv\n" in done.stdout
+    assert "file,digit\nimage-000.png," in done.stdout
+    assert (clone / "cancer" / "azure" / "predictions.csv").read_text().startswith("0,benign,patients-000.csv\n")
+    default = subprocess.run(
+        [clone / ".venv/bin/prefect-batch", "endpoint", "show", "default"], capture_output=True, text=True, check=True
+    )
+    assert "called by           prefect deployment run endpoint/default" in default.stdout
+
+
+def table(first_column: str) -> list[list[str]]:
+    """The rows of the table whose heading starts with this."""
+    after = README.split(f"\n| {first_column} |", 1)[1].splitlines()[2:]
+    rows: list[list[str]] = []
+    for line in after:
+        if not line.startswith("|"):
+            break
+        rows.append([cell.strip() for cell in line.strip("|").split("|")])
+    return rows
+
+
+def leaves(model: type[BaseModel], nested: type[BaseModel]) -> dict[str, Any]:
+    """Fields by key, with those of retry_settings one by one."""
+    inner = {f"retry_settings.{key}": field for key, field in nested.model_fields.items()}
+    return {key: field for key, field in model.model_fields.items() if key != "retry_settings"} | inner
+
+
+SETTINGS = leaves(ModelSettings, RetrySettings)
+ROWS = {row[0].strip("`"): row[1:] for row in table("key")}
+
+
+def test_settings_keys_and_overrides():
+    assert list(ROWS) and set(ROWS) == set(SETTINGS)
+    assert {key for key, row in ROWS.items() if row[3] == "yes"} == set(leaves(JobSettings, JobRetrySettings))
+    assert {row[3] for row in ROWS.values()} == {"yes", "no"}
+
+
+@pytest.mark.parametrize("key", SETTINGS)
+def test_setting_default(key: str):
+    value: Any = ModelSettings()
+    for part in key.split("."):
+        value = getattr(value, part)
+    words = {"output_format": "by the file's ending", "environment_variables": "none"}
+    assert ROWS[key][0] == words.get(key, f"`{value}`")
+
+
+def accepts(key: str, value: Any) -> bool:
+    for part in reversed(key.split(".")):
+        value = {part: value}
+    try:
+        ModelSettings.model_validate(value)
+    except ValidationError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("key", SETTINGS)
+def test_setting_range(key: str):
+    allowed = ROWS[key][1]
+    if match := re.fullmatch(r"(-?\d+) or more(, or `\"0%\"` to `\"100%\"`)?", allowed):
+        least = int(match[1])
+        assert accepts(key, least) and not accepts(key, least - 1)
+        assert [accepts(key, text) for text in ("0%", "100%")] == [bool(match[2])] * 2
+        assert not accepts(key, "101%")
+    elif match := re.fullmatch(r"more than (\d+), up to (\d+)", allowed):
+        assert not accepts(key, int(match[1])) and accepts(key, int(match[2])) and not accepts(key, int(match[2]) + 1)
+    elif allowed.startswith("`"):
+        words = re.findall(r"`([^`]+)`", allowed)
+        assert set(words) == literals(SETTINGS[key].annotation)
+    elif key == "output_file_name":
+        assert accepts(key, "a.csv") and not accepts(key, "a/b.csv") and not accepts(key, "")
+    else:
+        assert key == "environment_variables"
+        assert accepts(key, {"A": "b"}) and not accepts(key, ["A"])
+
+
+def literals(annotation: Any) -> set[str]:
+    """The texts of a Literal, wherever it is in an annotation."""
+    if isinstance(annotation, str):
+        return {annotation}
+    return set().union(*(literals(argument) for argument in get_args(annotation)), set())
+
+
+def test_commands_are_all_listed():
+    def commands(current: Any, path: list[str]) -> list[str]:
+        names = [name for name in current if not name.startswith("-")]
+        return [leaf for n in names for leaf in commands(current[n], [*path, n])] if names else [" ".join(path)]
+
+    listed = [row[0].strip("`") for row in table("command")]
+    assert sorted(listed) == sorted(commands(app, []))
+
+
+def test_links_lead_somewhere():
+    headings = {re.sub(r"[^a-z0-9 -]", "", line.lstrip("# ").lower()) for line in README.splitlines() if line[:1] == "#"}
+    anchors = {heading.replace(" ", "-") for heading in headings}
+    for target in re.findall(r"\]\(([^)]+)\)", README):
+        if target.startswith("#"):
+            assert target[1:] in anchors
+        elif not target.startswith("https://"):
+            assert (ROOT / target).exists(), target
