@@ -143,7 +143,9 @@ def test_commands_are_all_listed():
 
 
 def test_links_lead_somewhere():
-    headings = {re.sub(r"[^a-z0-9 -]", "", line.lstrip("# ").lower()) for line in README.splitlines() if line[:1] == "#"}
+    headings = {
+        re.sub(r"[^a-z0-9 -]", "", line.lstrip("# ").lower()) for line in README.splitlines() if line[:1] == "#"
+    }
     anchors = {heading.replace(" ", "-") for heading in headings}
     for target in re.findall(r"\]\(([^)]+)\)", README):
         if target.startswith("#"):
