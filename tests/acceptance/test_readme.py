@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
+from pydantic import BaseModel, ValidationError
+
 from prefect_batch.blocks.settings import JobRetrySettings, JobSettings, ModelSettings, RetrySettings
 from prefect_batch.interfaces.cli import app
 from prefect_batch.interfaces.local_server import LocalServer
-from pydantic import BaseModel, ValidationError
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+
 from prefect_batch.interfaces.local_server import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
