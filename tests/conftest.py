@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -50,8 +51,13 @@ SHARED = ROOT.parent / "shared" / "data"
 BIN = Path(sys.executable).parent
 
 
+def _exit(number: int, frame: object) -> None:
+    pytest.exit(f"signal {number}", returncode=128 + number)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _session_folder() -> Iterator[None]:
+    signal.signal(signal.SIGTERM, _exit)  # a suite that is stopped still stops its server
     yield
     shutil.rmtree(SESSION, ignore_errors=True)
 
