@@ -12,6 +12,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
+from .documents import validate
+
 DEFAULT_FILE_NAME = "predictions.csv"
 
 
@@ -132,11 +134,11 @@ class ModelSettings(Document):
         return self.instance_count * self.max_concurrency_per_instance
 
     def overridden(self, overrides: JobSettings) -> ModelSettings:
-        """These settings with one job's overrides laid over them, validated again."""
+        """These settings with one job's overrides laid over them, validated again. Raises InvalidDocument."""
         merged = self.model_dump(exclude_unset=True)
         for key, value in overrides.model_dump(exclude_none=True).items():
             merged[key] = {**merged.get(key, {}), **value} if isinstance(value, dict) else value
-        return ModelSettings.model_validate(merged)
+        return validate(ModelSettings, merged, "settings")
 
     def failures_allowed(self, items: int) -> float:
         """Failed items that a job of `items` items survives; infinite for -1."""

@@ -15,7 +15,7 @@ from ..blocks.settings import JobSettings
 from ..scoring.errors import BatchError
 from .job import RECORD, Job
 from .model import model
-from .request import Request, record
+from .request import record
 from .task_runner import LeanDaskTaskRunner
 
 
@@ -47,8 +47,14 @@ def endpoint(
                 job = Job.load(folder)
                 logger.info("Job %s goes on from its committed parts", job_id)
             else:
-                request = Request(endpoint, inputs or {}, outputs or {}, deployment, settings or {})
-                job = record(client, request, job_id, folder, by.display_value if by else None)
+                call = {
+                    "endpoint": endpoint,
+                    "inputs": inputs,
+                    "outputs": outputs,
+                    "deployment": deployment,
+                    "settings": settings,
+                }
+                job = record(client, call, job_id, folder, by.display_value if by else None)
         runner = LeanDaskTaskRunner(**job.compute.runner_arguments(job.settings))
     except BatchError as error:
         logger.error(str(error))

@@ -2,49 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from prefect.client.orchestration import SyncPrefectClient
+from pydantic import Field
 
 from ..blocks import store
 from ..blocks.compute import ComputeCluster, find_compute
 from ..blocks.deployment import ModelDeployment, latest
 from ..blocks.documents import validate
 from ..blocks.endpoint import BatchEndpoint
-from ..blocks.settings import JobSettings
+from ..blocks.settings import Document, JobSettings
 from ..scoring.errors import NotFound
 from ..scoring.storage import Folder
 from .inputs import check_inside, check_output, resolve, resolve_input, single
 from .job import OUTPUT_NAME, Job, Location, installed_versions, user
 
 
-class Request:
-    """A call as it came."""
+class Request(Document):
+    """A call as it came. The server has checked it already, unless the caller switched that off."""
 
-    def __init__(
-        self,
-        endpoint: str,
-        inputs: dict[str, str],
-        outputs: dict[str, str],
-        deployment: str | None,
-        settings: JobSettings | dict[str, Any],
-    ) -> None:
-        self.endpoint, self.inputs, self.outputs = endpoint, inputs, outputs
-        self.deployment = deployment
-        self.settings: dict[str, Any] = settings.model_dump() if isinstance(settings, JobSettings) else settings
+    endpoint: str
+    inputs: dict[str, str] = Field(default_factory=dict)
+    outputs: dict[str, str] = Field(default_factory=dict)
+    deployment: str | None = None
+    settings: JobSettings = Field(default_factory=JobSettings)
 
 
-def record(client: SyncPrefectClient, request: Request, job_id: str, folder: Folder, by: str | None) -> Job:
-    """Route, resolve and check a request, and write it down. Raises BatchError for whatever is wrong with it."""
-    overrides = validate(JobSettings, request.settings, "settings")
+def record(client: SyncPrefectClient, call: Mapping[str, Any], job_id: str, folder: Folder, by: str | None) -> Job:
+    """Check, route and resolve a call, and write it down. Raises BatchError for whatever is wrong with it."""
+    request = validate(Request, {key: value for key, value in call.items() if value is not None}, "parameters")
     found = route(client, request.endpoint, request.deployment)
     compute = find_compute(client, found.compute)
     output = single("outputs", request.outputs)
-    job = make_job(
-        job_id, found, compute, folder, single("inputs", request.inputs), resolve(output) if output else None, overrides
-    )
+    where = Location(given=output, url=resolve(output) if output else folder.file_url(OUTPUT_NAME))
+    job = make_job(job_id, found, compute, folder, single("inputs", request.inputs), where, request.settings)
     job.endpoint, job.submitted_by = request.endpoint, by or user()
-    job.output.given = output
     job.save()
     return job
 
@@ -55,16 +49,15 @@ def make_job(
     compute: ComputeCluster,
     folder: Folder,
     given_input: str | None,
-    output: str | None,
+    output: Location,
     overrides: JobSettings,
 ) -> Job:
     """A job whose input is there and whose output is free. Raises BatchError."""
     settings = deployment.settings.overridden(overrides)
     compute.check(settings)
     source = resolve_input(given_input)
-    target = output or folder.file_url(OUTPUT_NAME)
-    check_output(target, settings.output_file_name)
-    check_inside(source, [folder.url, target])
+    check_output(output.url, settings.output_file_name)
+    check_inside(source, [folder.url, output.url])
     return Job(
         id=job_id,
         endpoint=None,
@@ -72,7 +65,7 @@ def make_job(
         compute=compute,
         settings=settings,
         input=Location(given=given_input, url=source),
-        output=Location(given=output, url=target),
+        output=output,
         overrides=overrides.model_dump(exclude_none=True),
         submitted_by=user(),
         versions=installed_versions(),

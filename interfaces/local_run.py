@@ -15,6 +15,7 @@ from ..blocks.deployment import ModelDeployment
 from ..blocks.documents import validate
 from ..blocks.settings import JobSettings
 from ..flows.catalog import take_snapshots
+from ..flows.job import OUTPUT_NAME, Location
 from ..flows.local import run_local
 from ..flows.mapping import Tally
 from ..flows.request import make_job
@@ -35,6 +36,7 @@ def run_deployment(
     target = output.expanduser().absolute()
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise AlreadyExists(f"--output {output}: is not an empty folder, and nothing is overwritten: name a new one")
+    folder = Folder(str(target))
     logger = logging.getLogger("prefect_batch.run")
     logger.handlers, logger.propagate = [RichHandler(console=terminal.err, show_path=False)], False
     logger.setLevel(logging.DEBUG)
@@ -43,9 +45,9 @@ def run_deployment(
             f"local-{uuid4().hex[:8]}",
             take_snapshots(deployment, file, Folder(snapshots)),
             builtin_local(),
-            Folder(str(target)),
+            folder,
             options.local_path(data, "--input", must_exist=True),
-            None,
+            Location(given=None, url=folder.file_url(OUTPUT_NAME)),
             validate(JobSettings, settings, "--set"),
         )
         job.save()

@@ -147,7 +147,8 @@ def script_deployment(tmp_path: Path) -> Callable[..., Path]:
         body = textwrap.indent(textwrap.dedent(run).strip(), "    ")
         start = textwrap.indent(textwrap.dedent(init).strip(), "    ")
         (folder / "code" / "score.py").write_text(
-            f"import os, sys, time\nfrom pathlib import Path\n\n\ndef init():\n{start}\n\n\ndef run(mini_batch):\n{body}\n"
+            "import os, sys, time\nfrom pathlib import Path\n\n\n"
+            f"def init():\n{start}\n\n\ndef run(mini_batch):\n{body}\n"
         )
         lines = [f"name: {name}", f"endpoint_name: {endpoint}", "type: model", "code_configuration:", "  code: code"]
         lines += ["  scoring_script: score.py", "settings:"] + [f"  {key}: {value}" for key, value in settings.items()]

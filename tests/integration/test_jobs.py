@@ -10,6 +10,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from prefect_batch.flows.endpoint import endpoint as endpoint_flow
+
 from .conftest import Endpoints
 
 Write = Callable[..., Path]
@@ -180,6 +182,27 @@ def test_input_that_is_not_there(endpoints: Endpoints, script_deployment: Write,
         ended = endpoints.run("inputs", data)
         assert ended.state == "Failed" and message in ended.message
         assert not (ended.folder / "parts").exists()
+
+
+def test_a_call_that_the_server_did_not_check(endpoints: Endpoints, script_deployment: Write, numbered_files: Files):
+    """A caller may switch the server's check off; the flow's own says the same on one line."""
+    path = script_deployment("return mini_batch", output_action="summary_only")
+    endpoints.deploy(path, "unchecked")
+    data = numbered_files(1)
+    for parameters, message in [
+        ({"settings": {"mini_batch_size": 0}}, "parameters: settings.mini_batch_size: 0 should be"),
+        ({"settings": {"mini_batch": 1}}, "settings.mini_batch is not a known key"),
+        ({"settings": {"output_file_name": "a.csv"}}, "output_file_name has no meaning with"),
+        ({"outputs": {"score": 5}}, "parameters: outputs.score: 5"),
+        ({"deployment": "other"}, "Deployment 'other' not found"),
+        ({"inputs": {"a": str(data), "b": str(data)}}, "takes one, 2 were given"),
+        ({"inputs": None}, "inputs: nothing was given"),
+    ]:
+        state: Any = endpoint_flow(
+            **{"endpoint": "unchecked", "inputs": {"data": str(data)}, **parameters}, return_state=True
+        )
+        assert state.is_failed() and message in state.message, state.message
+        assert "\n" not in state.message
 
 
 def test_logs_reach_the_job_folder_and_the_prefect_log(
