@@ -8,6 +8,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
 
@@ -16,7 +17,6 @@ from pydantic import BaseModel, ValidationError
 
 from prefect_batch.blocks.settings import JobRetrySettings, JobSettings, ModelSettings, RetrySettings
 from prefect_batch.interfaces.cli import app
-from prefect_batch.interfaces.local_server import LocalServer
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -36,7 +36,7 @@ def test_only_what_cannot_run_is_not_run():
 
 
 @pytest.mark.usefixtures("server")
-def test_the_commands_run(server: LocalServer):
+def test_the_commands_run():
     """All of them, in one shell and in their order, in a folder that looks like a clone with its .venv."""
     clone = Path(os.environ["PREFECT_BATCH_WORKING_DIRECTORY"])  # relative paths mean the same here and to the worker
     shutil.copytree(ROOT / "examples", clone / "examples", ignore=shutil.ignore_patterns("__pycache__"))
@@ -153,3 +153,11 @@ def test_links_lead_somewhere():
             assert target[1:] in anchors
         elif not target.startswith("https://"):
             assert (ROOT / target).exists(), target
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"), [(["nonsense"], 2), (["run", "-f", "nowhere.yml"], 2), (["--version"], 0)]
+)
+def test_exit_codes(cli: Callable[..., subprocess.CompletedProcess[str]], arguments: list[str], code: int):
+    assert f" {code}: " in README.split("**Exit codes.**")[1].split("\n\n")[0]
+    cli(*arguments, code=code)
