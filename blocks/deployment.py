@@ -125,6 +125,8 @@ def parse_deployment(data: dict[str, Any], where: str, endpoint: str | None = No
         raise InvalidDocument(f"{where}: {flat[0]} belongs under settings with `type: model`")
     _take_instance_count(data, where)
     allowed = set(ModelDeployment.model_fields) - _SYSTEM_KEYS
+    if kind is None:  # what the user may write is what the message should name
+        allowed |= _FLAT_KEYS
     return validate(ModelDeployment, {**data, "type": "model"}, where, allowed)
 
 

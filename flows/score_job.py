@@ -25,13 +25,16 @@ class _Clock:
     """Seconds by phase."""
 
     def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
+        self._phases: dict[str, float] = {}
         self._last = self._first = time.monotonic()
 
     def lap(self, phase: str) -> None:
         now = time.monotonic()
-        self.seconds[phase], self._last = round(now - self._last, 3), now
-        self.seconds["total"] = round(now - self._first, 3)
+        self._phases[phase], self._last = round(now - self._last, 3), now
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        return {**self._phases, "total": round(self._last - self._first, 3)}
 
 
 def score_job(job: Job, make_mapper: MakeMapper, report: Report) -> Summary:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -101,7 +102,8 @@ def run(
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line; a known error is one line on stderr and exit code 1."""
+    """Run the command line; a known error is one line on stderr and exit code 1, one of usage 2."""
+    os.environ.setdefault("DO_NOT_TRACK", "1")  # Prefect's notice on telemetry would stand between our lines
     try:
         app(arguments)
     except BatchError as error:

@@ -33,7 +33,7 @@ def endpoint_create(name: str | None = None, *, file: OptionalFile = None) -> No
         made = catalog.create_endpoint(client, spec)
     terminal.out.print(f"endpoint/{made.name}", highlight=False)
     if made.defaults.deployment_name is None:
-        terminal.note(f"Next: prefect-batch deployment create -f deployment.yml --endpoint {made.name} --set-default")
+        terminal.note(f"Next: prefect-batch deployment create -f FILE --endpoint {made.name} --set-default")
 
 
 @app.command(name="list")

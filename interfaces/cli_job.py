@@ -55,6 +55,7 @@ def job_show(id: str) -> None:
             values |= {"files of the job": record.root}
             summary = read_summary(record)
             if summary is not None and run.state and run.state.is_final():
+                values["output"] = summary.output
                 keys = ("items", "succeeded", "failed", "rows", "mini_batches", "retried_mini_batches", "runs")
                 values |= {key.replace("_", " "): getattr(summary, key) for key in keys}
                 values["seconds"] = ", ".join(f"{k} {v:g}" for k, v in summary.seconds.items())
@@ -71,6 +72,8 @@ def job_stream(id: str) -> None:
     with store.api() as client, terminal.progress_bar() as update:
 
         def show(run: FlowRun, progress: jobs.Progress | None) -> None:
+            if run.state and run.state.is_final() and not terminal.err.is_terminal:
+                return  # the last line says it
             if progress is None:
                 update(_state(run), 0, None, 0)
             else:

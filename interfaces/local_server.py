@@ -23,6 +23,7 @@ from ..scoring.errors import BatchError
 START_SECONDS, STOP_SECONDS = 120.0, 20.0
 # Recorded one by one, task runs cost the server 20 ms each, and it drops what it cannot keep up with.
 SERVER_SETTINGS = {
+    "DO_NOT_TRACK": "1",
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "100",
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",
 }
@@ -37,7 +38,9 @@ def free_port(host: str = "127.0.0.1") -> int:
 
 
 class LocalServer:
-    """`prefect server start` and `prefect worker start`, with the settings that batch endpoints need.
+    """`prefect server start` and `prefect worker start`.
+
+    With the settings that batch endpoints need, unless the environment has others.
 
     Args:
         host: address to listen on.
@@ -58,7 +61,7 @@ class LocalServer:
         self.host, self.port = host, port or free_port(host)
         self.api_url = f"http://{host}:{self.port}/api"
         self.ui_url = f"http://{host}:{self.port}"
-        self._environment = {**os.environ, **SERVER_SETTINGS, **WORKER_SETTINGS, **(environment or {})}
+        self._environment = {**SERVER_SETTINGS, **WORKER_SETTINGS, **os.environ, **(environment or {})}
         self._environment["PREFECT_API_URL"] = self.api_url
         self._environment[WORKING_DIRECTORY] = str((working_directory or Path.cwd()).resolve())
         self._log = log
