@@ -8,6 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from prefect_batch.blocks.settings import JobSettings, ModelSettings
+from prefect_batch.scoring.errors import InvalidDocument
 
 
 def test_defaults_are_azures() -> None:
@@ -91,7 +92,7 @@ def test_summary_only_has_no_file_name() -> None:
     with pytest.raises(ValidationError, match="output_file_name has no meaning with output_action summary_only"):
         ModelSettings(output_action="summary_only", output_file_name="x.csv")
     settings = ModelSettings(output_action="summary_only")
-    with pytest.raises(ValidationError, match="output_file_name has no meaning"):
+    with pytest.raises(InvalidDocument, match="settings: output_file_name has no meaning"):
         settings.overridden(JobSettings(output_file_name="x.csv"))
     assert settings.overridden(JobSettings(mini_batch_size=3)).mini_batch_size == 3
 
