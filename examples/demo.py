@@ -110,7 +110,7 @@ def demo(keep: bool) -> int:
 
         title(5, "The job, and its predictions")
         details = run("prefect-batch", "job", "show", finished)
-        predictions = output_folder(details) / "predictions.csv"
+        predictions = output_file(details)
         lines = predictions.read_text().splitlines()
         say(f"The first of {len(lines) - 1} predictions; `row` is the row within the file, counted from 0:")
         print(table(lines[:6]))
@@ -163,7 +163,7 @@ def cancel(job: str) -> None:
         subprocess.run(command, capture_output=True, timeout=STOP_SECONDS, start_new_session=True, check=False)
 
 
-def output_folder(details: str) -> Path:
+def output_file(details: str) -> Path:
     """The line `output` of `prefect-batch job show`."""
     found = re.search(r"^output +(.+)$", details, re.MULTILINE)
     if found is None:
