@@ -96,6 +96,7 @@ class LocalServer:
             stdout=self._log,
             stderr=self._log,
             start_new_session=True,
+            preexec_fn=_heed_interrupts,
         )
         self.processes.append(process)
 
@@ -123,6 +124,11 @@ class LocalServer:
         for process in reversed(self.processes):
             stop_process(process)
         self.processes.clear()
+
+
+def _heed_interrupts() -> None:
+    """A script's background jobs ignore SIGINT, and what they start inherits that; a Prefect worker ends by it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def stop_process(process: subprocess.Popen[bytes]) -> None:

@@ -38,6 +38,8 @@ os.environ |= {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "PREFECT_BATCH_WORKING_DIRECTORY": str(SESSION),
 }
+# A suite that was started in the background of a script ignores SIGINT, and so would all that it starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 for name in ("PREFECT_BATCH_DATASTORE", "MLFLOW_TRACKING_URI", "PREFECT_PROFILE"):
     os.environ.pop(name, None)
 
