@@ -8,6 +8,7 @@ BatchError                      what a user sees as one line
 ├── NoItems                     an input without a single file to score
 ├── JobFailed                   a job that ended without its output
 │   └── InitFailed              the deployment's init() never succeeded
+├── Unreadable                  a file that is no input for the model
 ├── JobReleased                 a scoring process was asked for after its job was over
 └── MiniBatchFailed             one attempt at one mini-batch went wrong
     ├── RunTimedOut
@@ -54,6 +55,10 @@ class JobFailed(BatchError):
 
 class InitFailed(JobFailed):
     """The scoring process could not be started: init() failed."""
+
+
+class Unreadable(BatchError):
+    """The file cannot be read as input of this model."""
 
 
 class JobReleased(BatchError):

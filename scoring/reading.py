@@ -9,12 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .errors import BatchError
-
-
-class Unreadable(BatchError):
-    """The file cannot be read as input of this model."""
-
+from .errors import Unreadable
 
 TABLES = {".csv", ".parquet", ".pqt"}
 IMAGES = {".png", ".jpg", ".jpeg", ".tiff", ".tif", ".bmp", ".gif"}

@@ -78,12 +78,12 @@ def test_an_empty_sub_folder_is_fine(tmp_path: Path) -> None:
 
 
 def test_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(inputs.WORKING_DIRECTORY, "/work/place")
+    monkeypatch.setenv(inputs.WORKING_DIRECTORY, "/srv/place")
     monkeypatch.setenv("HOME", "/home/me")
     assert inputs.resolve("/a/b/../c/") == "/a/c"
     assert inputs.resolve("file:///a/b") == "/a/b"
-    assert inputs.resolve("data/x") == "/work/place/data/x"
-    assert inputs.resolve("../x") == "/work/x"
+    assert inputs.resolve("data/x") == "/srv/place/data/x"
+    assert inputs.resolve("../x") == "/srv/x"
     assert inputs.resolve("~/x") == "/home/me/x"
 
 
