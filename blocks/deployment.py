@@ -194,6 +194,15 @@ def latest(client: SyncPrefectClient, endpoint: str) -> dict[str, ModelDeploymen
     return {deployment.name: deployment for deployment in versions(client, endpoint)}
 
 
+def find_deployment(client: SyncPrefectClient, endpoint: str, name: str) -> ModelDeployment:
+    """The newest version of one deployment of an endpoint. Raises NotFound naming those that there are."""
+    known = latest(client, endpoint)
+    if name.lower() not in known:
+        has = f"it has {', '.join(known)}" if known else "it has none yet"
+        raise NotFound(f"Deployment {name!r} not found for endpoint {endpoint!r}: {has}")
+    return known[name.lower()]
+
+
 def create_version(client: SyncPrefectClient, deployment: ModelDeployment) -> ModelDeployment:
     """Save as the next version of its name; two callers at once get two versions."""
     while True:

@@ -17,13 +17,14 @@ from ..blocks.deployment import (
     ModelDeployment,
     create_version,
     delete_deployment,
+    find_deployment,
     latest,
     load_deployment,
 )
 from ..blocks.endpoint import BatchEndpoint, Defaults
 from ..blocks.model_source import local_copy, mlflow_folder
 from ..blocks.snapshot import take
-from ..scoring.errors import AlreadyExists, BatchError, InvalidDocument, NotFound
+from ..scoring.errors import AlreadyExists, BatchError, InvalidDocument
 from ..scoring.storage import Folder
 from .parameters import parameter_schema
 
@@ -39,7 +40,7 @@ def create_endpoint(client: SyncPrefectClient, endpoint: BatchEndpoint) -> Batch
     """
     try:
         if endpoint.defaults.deployment_name is not None:
-            _check_deployment(client, endpoint.name, endpoint.defaults.deployment_name)
+            find_deployment(client, endpoint.name, endpoint.defaults.deployment_name)
         store.create(endpoint, endpoint.name, client)
     except AlreadyExists:
         given = endpoint.model_dump(mode="json", include=endpoint.model_fields_set - {"name"})
@@ -55,7 +56,7 @@ def update_endpoint(
     store.load(BatchEndpoint, name, client)
     data: dict[str, Any] = {}
     if default is not None:
-        _check_deployment(client, name, default.lower())
+        find_deployment(client, name, default)
         data["defaults"] = Defaults(deployment_name=default).model_dump()
     if description is not None:
         data["description"] = description
@@ -186,10 +187,3 @@ def _prefect_deployment(client: SyncPrefectClient, name: str) -> DeploymentRespo
         return client.read_deployment_by_name(f"{FLOW}/{name}")
     except ObjectNotFound:
         return None
-
-
-def _check_deployment(client: SyncPrefectClient, endpoint: str, name: str) -> None:
-    known = latest(client, endpoint)
-    if name not in known:
-        has = f"it has {', '.join(known)}" if known else "it has none yet"
-        raise NotFound(f"Deployment {name!r} not found for endpoint {endpoint!r}: {has}")

@@ -10,10 +10,9 @@ from prefect.client.schemas.objects import State
 from prefect.context import FlowRunContext
 from prefect.states import Completed, Failed
 
-from ..blocks.datastore import default_datastore
 from ..blocks.settings import JobSettings
 from ..scoring.errors import BatchError
-from .job import RECORD, Job
+from .job import RECORD, Job, job_folder
 from .model import model
 from .request import record
 from .task_runner import LeanDaskTaskRunner
@@ -42,7 +41,7 @@ def endpoint(
     job_id, by = str(context.flow_run.id), context.flow_run.created_by
     try:
         with get_client(sync_client=True) as client:
-            folder = default_datastore(client).folder / "jobs" / job_id
+            folder = job_folder(client, job_id)
             if folder.exists(RECORD):
                 job = Job.load(folder)
                 logger.info("Job %s goes on from its committed parts", job_id)

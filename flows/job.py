@@ -22,9 +22,11 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
+from prefect.client.orchestration import SyncPrefectClient
 from pydantic import BaseModel, Field
 
 from ..blocks.compute import ComputeCluster
+from ..blocks.datastore import default_datastore
 from ..blocks.deployment import ModelDeployment
 from ..blocks.settings import ModelSettings
 from ..scoring.errors import NotFound
@@ -95,6 +97,11 @@ class Job(BaseModel):
                 continue
             return number
         raise AssertionError("unreachable")
+
+
+def job_folder(client: SyncPrefectClient, job_id: str) -> Folder:
+    """Where the files of an endpoint's job lie, or will."""
+    return default_datastore(client).folder / "jobs" / job_id
 
 
 def installed_versions() -> dict[str, str]:

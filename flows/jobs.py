@@ -27,11 +27,10 @@ from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.settings import get_current_settings
 from prefect.states import AwaitingRetry, Cancelling
 
-from ..blocks.datastore import default_datastore
 from ..scoring.errors import BatchError, InvalidDocument, JobFailed, NotFound
 from ..scoring.storage import Folder
 from .catalog import FLOW, WORK_POOL
-from .job import OUTPUT_NAME, RECORD, Job
+from .job import OUTPUT_NAME, RECORD, Job, job_folder
 from .progress import PROGRESS
 
 POLL_SECONDS = 0.5
@@ -116,14 +115,9 @@ def find(client: SyncPrefectClient, job: str) -> FlowRun:
     return found[0]
 
 
-def folder_of(client: SyncPrefectClient, flow_run: FlowRun) -> Folder:
-    """Where the job's files lie, or will."""
-    return default_datastore(client).folder / "jobs" / str(flow_run.id)
-
-
 def record_of(client: SyncPrefectClient, flow_run: FlowRun) -> Job | None:
     """The job's record, once it has one."""
-    folder = folder_of(client, flow_run)
+    folder = job_folder(client, str(flow_run.id))
     return Job.load(folder) if folder.exists(RECORD) else None
 
 

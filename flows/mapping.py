@@ -6,7 +6,6 @@ What executes a shard is a Mapper: Dask through Prefect (dask_mapper.py) or thre
 from __future__ import annotations
 
 import queue
-import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -52,7 +51,6 @@ class Tally:
     rows: int = 0
     retried: int = 0
     busy_seconds: float = 0.0
-    started: float = 0.0
 
     def add(self, receipt: Receipt) -> None:
         self.items += receipt.items
@@ -77,7 +75,6 @@ def map_shards(mapper: Mapper, shards: Iterable[Shard], tally: Tally, report: Re
 
     Raises what a shard raises: InitFailed, or an error of the machinery.
     """
-    tally.started = time.monotonic()
     try:
         for handle, shard in _bounded(mapper, shards):
             tally.add(mapper.receipt(handle, shard))

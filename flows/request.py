@@ -10,7 +10,7 @@ from pydantic import Field
 
 from ..blocks import store
 from ..blocks.compute import ComputeCluster, find_compute
-from ..blocks.deployment import ModelDeployment, latest
+from ..blocks.deployment import ModelDeployment, find_deployment, latest
 from ..blocks.documents import validate
 from ..blocks.endpoint import BatchEndpoint
 from ..blocks.settings import Document, JobSettings
@@ -82,12 +82,10 @@ def route(client: SyncPrefectClient, endpoint_name: str, name: str | None) -> Mo
             f"endpoint {endpoint_name!r} has no deployments: `prefect-batch endpoint create {endpoint_name}`, then "
             f"`prefect-batch deployment create -f FILE --endpoint {endpoint_name} --set-default`"
         ) from None
+    if name is not None:
+        return find_deployment(client, endpoint_name.lower(), name)
     deployments = latest(client, endpoint_name.lower())
     known = f"it has {', '.join(deployments)}" if deployments else "it has none yet"
-    if name is not None:
-        if name.lower() not in deployments:
-            raise NotFound(f"Deployment {name!r} not found for endpoint {endpoint_name!r}: {known}")
-        return deployments[name.lower()]
     if default is None or default not in deployments:
         raise NotFound(
             f"Endpoint {endpoint_name!r} has no default deployment to route to ({known}): name one, or set one with "
