@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 
 from pydantic import BaseModel
 
+from ..scoring.items import LocalItem
 from ..scoring.shard import MiniBatch
 from ..scoring.storage import Folder
 
@@ -46,7 +47,7 @@ class Plan(BaseModel):
         lines = job.read(LINES, shard.start, shard.end).splitlines()
         for number, line in enumerate(lines, shard.first):
             names: list[str] = json.loads(line)
-            yield MiniBatch(number, [os.path.join(self.root, name) for name in names], names)  # noqa: PTH118
+            yield MiniBatch(number, [LocalItem(os.path.join(self.root, name), name, name) for name in names])  # noqa: PTH118
 
     @classmethod
     def load(cls, job: Folder) -> Plan | None:

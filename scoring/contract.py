@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
+from .items import LocalItem
 from .rows import Chunk
 
 
@@ -24,6 +25,10 @@ class ScoringSpec:
     output_format: str = "csv"
     logging_level: str = "info"
     environment_variables: dict[str, str] = field(default_factory=dict[str, str])
+    params: dict[str, Any] = field(default_factory=dict[str, Any])
+    """The job's literal inputs: keyword arguments of run(), `params` of an MLflow model's predict()."""
+    output_columns: dict[str, Any] = field(default_factory=dict[str, Any])
+    """What goes into the output beside the prediction, as blocks/settings.py says."""
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -55,6 +60,6 @@ class Scored:
 class Scorer(Protocol):
     """What a scoring process does once it is initialised."""
 
-    def score(self, paths: list[str], names: list[str], final: bool) -> Scored: ...
+    def score(self, items: list[LocalItem], final: bool) -> Scored: ...
 
     def shutdown(self) -> None: ...

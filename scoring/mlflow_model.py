@@ -18,6 +18,7 @@ import pandas as pd
 from . import rows
 from .contract import ItemError, Scored, ScoringSpec
 from .errors import MiniBatchFailed
+from .items import LocalItem
 from .reading import IMAGES, TABLES, Unreadable, read_image, read_table
 from .traces import describe, traceback_text
 
@@ -30,6 +31,7 @@ class _Input:
     name: str
     label: str
     data: Any
+    first_row: int
     tabular: bool
 
     @property
@@ -59,7 +61,7 @@ class MlflowScorer:
         if schema is not None and not schema.is_tensor_spec() and schema.has_input_names():
             self.columns = {c.name: (getattr(c.type, "name", str(c.type)), c.required) for c in schema.inputs}
 
-    def score(self, paths: list[str], names: list[str], final: bool) -> Scored:
+    def score(self, items: list[LocalItem], final: bool) -> Scored:
         """Predict one mini-batch.
 
         A file that cannot be read, or does not fit the signature, fails at once. Where predict() itself raises, the
@@ -67,11 +69,11 @@ class MlflowScorer:
         """
         inputs: list[_Input] = []
         errors: list[ItemError] = []
-        for position, (path, name) in enumerate(zip(paths, names, strict=True)):
+        for position, item in enumerate(items):
             try:
-                inputs.append(self._read(position, path, name))
+                inputs.append(self._read(position, item))
             except Exception as error:
-                errors.append(ItemError([name], *describe(error), traceback_text(error)))
+                errors.append(ItemError([item.name], *describe(error), traceback_text(error)))
         outputs: dict[int, pd.DataFrame] = {}
         for _, group in itertools.groupby(inputs, key=lambda item: item.like):
             self._predict_group(list(group), outputs, errors, final)
@@ -81,18 +83,18 @@ class MlflowScorer:
     def shutdown(self) -> None:
         return None
 
-    def _read(self, position: int, path: str, name: str) -> _Input:
-        kind = Path(path).suffix.lower()
-        label = rows.printable(Path(name).name if self.spec.output_format == rows.AZUREML else name)
+    def _read(self, position: int, item: LocalItem) -> _Input:
+        path, name, kind = item.path, item.name, Path(item.path).suffix.lower()
+        label = rows.printable(Path(item.file).name if self.spec.output_format == rows.AZUREML else item.file)
         if kind in TABLES:
             data: Any = read_table(path, self.columns)
             if self.tensor is not None:
                 data = self._tensor(data.to_numpy(), count=len(data))
-            return _Input(position, name, label, data, tabular=True)
+            return _Input(position, name, label, data, item.first_row, tabular=True)
         if kind in IMAGES:
             image = read_image(path)
             stack = image[None] if self.tensor is None else self._tensor(image[None], count=1)
-            return _Input(position, name, label, stack, tabular=False)
+            return _Input(position, name, label, stack, 0, tabular=False)
         known = " ".join(sorted(TABLES | IMAGES))
         raise Unreadable(f"files ending in {kind!r} are not known (known are {known}): give the deployment a script")
 
@@ -173,7 +175,7 @@ def _label(frame: pd.DataFrame, item: _Input) -> pd.DataFrame:
     labelled = frame.reset_index(drop=True)
     labelled.columns = [str(column) for column in labelled.columns]
     if item.tabular:
-        labelled.insert(0, _free("row", labelled), np.arange(len(labelled)))
+        labelled.insert(0, _free("row", labelled), np.arange(item.first_row, item.first_row + len(labelled)))
     labelled[_free("file_name", labelled)] = item.label
     return labelled
 

@@ -19,6 +19,7 @@ from typing import Any
 from . import messages
 from .contract import Scorer, ScoringSpec
 from .errors import MiniBatchFailed
+from .items import LocalItem
 from .traces import describe, traceback_text
 
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
@@ -43,7 +44,8 @@ def main(requests_fd: int, replies_fd: int, lifeline_fd: int) -> None:
 
 def _answer(scorer: Scorer, request: dict[str, Any], replies_fd: int) -> None:
     try:
-        scored = scorer.score(request["paths"], request["names"], request["final"])
+        items = [LocalItem(**item) for item in request["items"]]
+        scored = scorer.score(items, request["final"])
     except BaseException as error:  # sys.exit() in a script fails its mini-batch, not the process
         _reply(replies_fd, {"ok": False, **_failure(error)})
         return

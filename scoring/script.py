@@ -19,6 +19,7 @@ import pandas as pd
 from . import rows
 from .contract import ItemError, Scored, ScoringSpec
 from .errors import InitFailed
+from .items import LocalItem
 
 
 class ScriptScorer:
@@ -32,12 +33,12 @@ class ScriptScorer:
         init: Callable[[], Any] = _function(module, "init", spec)
         init()
 
-    def score(self, paths: list[str], names: list[str], final: bool) -> Scored:
-        """Call run() on one mini-batch. `names` are what the items are called in messages, one for each path."""
-        result = rows.check(self.run(list(paths)))
+    def score(self, items: list[LocalItem], final: bool) -> Scored:
+        """Call run() on one mini-batch."""
+        result = rows.check(self.run([item.path for item in items]))
         count = len(result)
-        missing = max(0, len(paths) - count)
-        errors = _missing_items(result, paths, names, missing) if missing else []
+        missing = max(0, len(items) - count)
+        errors = _missing_items(result, items, missing) if missing else []
         if self.spec.output_action == "summary_only":
             return Scored(chunk=rows.Chunk(b"", count, None), failed=missing, errors=errors)
         return Scored(chunk=rows.encode(result, self.spec.output_format), failed=missing, errors=errors)
@@ -69,7 +70,7 @@ def _function(module: ModuleType, name: str, spec: ScoringSpec) -> Callable[...,
     return function
 
 
-def _missing_items(result: Any, paths: list[str], names: list[str], missing: int) -> list[ItemError]:
+def _missing_items(result: Any, items: list[LocalItem], missing: int) -> list[ItemError]:
     """Name the files that gave no row, where the rows themselves say which files they are of.
 
     A script returns fewer elements than files for those it could not score, and does not say which. When the rows
@@ -78,11 +79,9 @@ def _missing_items(result: Any, paths: list[str], names: list[str], missing: int
     """
     seen = _cells(result)
     lost = [
-        name
-        for path, name in zip(paths, names, strict=True)
-        if not seen & {path, name, Path(path).name, Path(path).stem}
+        item.name for item in items if not seen & {item.path, item.name, Path(item.path).name, Path(item.path).stem}
     ]
-    kind, message = "MissingRow", f"run() returned {len(result)} elements for {len(paths)} files"
+    kind, message = "MissingRow", f"run() returned {len(result)} elements for {len(items)} files"
     if len(lost) == missing:
         return [ItemError([name], kind, f"{message}: none for this one") for name in lost]
     return [ItemError([None], kind, f"{message}; which one is missing is not known") for _ in range(missing)]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from .contract import ItemError, Scored
 from .errors import InitFailed, MiniBatchFailed
+from .items import LocalItem
 from .parts import Outcome, PartWriter, committed
 from .rows import Chunk
 from .slots import Slots
@@ -17,11 +18,14 @@ from .supervisor import LogSink
 
 @dataclass
 class MiniBatch:
-    """`items` are local absolute paths; `names` what they are called in outputs and errors, one for each."""
+    """What one call of run() gets; `number` counts from 0 over the job."""
 
     number: int
-    items: list[str]
-    names: list[str]
+    items: list[LocalItem]
+
+    @property
+    def names(self) -> list[str | None]:
+        return [item.name for item in self.items]
 
 
 @dataclass
@@ -105,7 +109,7 @@ def score_mini_batch(
                 process.start()
                 pid = process.pid
                 final = attempt >= retry.max_retries
-                scored = process.run(mini_batch.items, mini_batch.names, retry.timeout, final)
+                scored = process.run(mini_batch.items, retry.timeout, final)
                 break
             except InitFailed:
                 if attempt >= retry.max_retries:
@@ -131,7 +135,7 @@ def score_mini_batch(
 
 
 def _all_failed(mini_batch: MiniBatch, error: MiniBatchFailed) -> Scored:
-    cause = ItemError([*mini_batch.names], error.error_type, str(error), error.traceback)
+    cause = ItemError(mini_batch.names, error.error_type, str(error), error.traceback)
     return Scored(Chunk(b"", 0, None), failed=len(mini_batch.items), errors=[cause])
 
 
@@ -144,7 +148,7 @@ def fail_shard(
     for mini_batch in mini_batches:
         held = done.get(mini_batch.number)
         if held is None:
-            cause = ItemError([*mini_batch.names], error_type, message)
+            cause = ItemError(mini_batch.names, error_type, message)
             size = len(mini_batch.items)
             outcome = Outcome(mini_batch.number, size, failed=size, errors=[cause])
             writer.add(outcome, b"")

@@ -14,12 +14,14 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
 from . import messages, rows
 from .contract import ItemError, Scored, ScoringSpec
 from .errors import BatchError, InitFailed, JobReleased, MiniBatchFailed, ProcessDied, RunTimedOut
+from .items import LocalItem
 
 LogSink = Callable[[int, str], None]
 """Takes a level of the logging module and a line without its end."""
@@ -62,7 +64,7 @@ class ScoringProcess:
         with self._busy:
             self._ready()
 
-    def run(self, paths: list[str], names: list[str], timeout: float, final: bool) -> Scored:
+    def run(self, items: list[LocalItem], timeout: float, final: bool) -> Scored:
         """Score one mini-batch in at most `timeout` seconds.
 
         Raises MiniBatchFailed (also RunTimedOut and ProcessDied; the process is then gone), InitFailed, or
@@ -71,7 +73,7 @@ class ScoringProcess:
         with self._busy:
             child, wait = self._ready(), _deadline(timeout)
             try:
-                child.send({"paths": paths, "names": names, "final": final}, wait)
+                child.send({"items": [asdict(item) for item in items], "final": final}, wait)
                 answer = child.receive(wait)
                 data = child.receive_bytes(wait) if answer["ok"] else b""
             except TimeoutError:

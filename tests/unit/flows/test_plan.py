@@ -10,6 +10,7 @@ import pytest
 
 from prefect_batch.flows.mapping import pending
 from prefect_batch.flows.plan import INDEX, LINES, Plan, make_plan, shard_name
+from prefect_batch.scoring.items import LocalItem
 from prefect_batch.scoring.shard import MiniBatch
 from prefect_batch.scoring.storage import Folder
 
@@ -61,7 +62,8 @@ def test_shards_cover_all_mini_batches_and_items_once_in_order(job: Folder, item
 
 def test_items_are_paths_below_the_root(job: Folder) -> None:
     plan = make_plan(job, "/data", ["a b.csv", "x/y.csv"], 10)
-    assert read(job, plan) == [MiniBatch(0, ["/data/a b.csv", "/data/x/y.csv"], ["a b.csv", "x/y.csv"])]
+    items = [LocalItem(f"/data/{name}", name, name) for name in ("a b.csv", "x/y.csv")]
+    assert read(job, plan) == [MiniBatch(0, items)]
 
 
 def test_odd_file_names_survive(job: Folder) -> None:

@@ -19,6 +19,7 @@ from PIL import Image
 from prefect_batch.scoring import rows
 from prefect_batch.scoring.contract import Scored, ScoringSpec
 from prefect_batch.scoring.errors import MiniBatchFailed
+from prefect_batch.scoring.items import LocalItem
 from prefect_batch.scoring.mlflow_model import MlflowScorer
 
 
@@ -77,7 +78,8 @@ class Counted:
         return self.inner.predict(data)
 
     def __call__(self, *paths: Path, final: bool = True) -> Scored:
-        return self.scorer.score([str(path) for path in paths], [f"in/{path.name}" for path in paths], final)
+        items = [LocalItem(str(path), f"in/{path.name}", f"in/{path.name}") for path in paths]
+        return self.scorer.score(items, final)
 
 
 Write = Callable[..., list[Path]]

@@ -10,6 +10,7 @@ import pytest
 
 from prefect_batch.scoring.contract import Scored, ScoringSpec
 from prefect_batch.scoring.errors import InitFailed, MiniBatchFailed
+from prefect_batch.scoring.items import LocalItem
 from prefect_batch.scoring.script import ScriptScorer
 
 Script = Callable[..., ScoringSpec]
@@ -25,7 +26,8 @@ def _own_modules(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def score(spec: ScoringSpec, *names: str) -> Scored:
-    return ScriptScorer(spec).score([os.path.join("/data", name) for name in names], list(names), True)  # noqa: PTH118
+    items = [LocalItem(os.path.join("/data", name), name, name) for name in names]  # noqa: PTH118
+    return ScriptScorer(spec).score(items, True)
 
 
 def lost(scored: Scored) -> list[str | None]:
@@ -95,9 +97,9 @@ def test_summary_only_keeps_the_count_and_no_rows(script: Script) -> None:
 
 def test_run_gets_a_list_of_its_own(script: Script) -> None:
     scorer = ScriptScorer(script("def run(m):\n    m.clear()\n    return ['x', 'y']\n"))
-    paths = ["/a", "/b"]
-    scorer.score(paths, ["a", "b"], True)
-    assert paths == ["/a", "/b"]
+    items = [LocalItem("/a", "a", "a"), LocalItem("/b", "b", "b")]
+    assert scorer.score(items, True).failed == 0
+    assert scorer.score(items, True).chunk.rows == 2
 
 
 @pytest.mark.filterwarnings("ignore:coroutine")

@@ -10,6 +10,7 @@ import pytest
 from prefect_batch.scoring import shard
 from prefect_batch.scoring.contract import ScoringSpec
 from prefect_batch.scoring.errors import InitFailed, JobReleased
+from prefect_batch.scoring.items import LocalItem
 from prefect_batch.scoring.parts import committed, read_rows
 from prefect_batch.scoring.shard import MiniBatch, Receipt, RetrySettings
 from prefect_batch.scoring.slots import Slots
@@ -41,6 +42,10 @@ SCRIPT = """
 """
 
 
+def mini_batch(number: int, *names: str) -> MiniBatch:
+    return MiniBatch(number, [LocalItem(name, f"in/{name}", f"in/{name}") for name in names])
+
+
 @pytest.fixture
 def job(tmp_path: Path) -> Folder:
     return Folder(str(tmp_path / "job"))
@@ -60,7 +65,7 @@ def score(job: Folder, slots: Slots) -> Score:
     def call(
         *mini_batches: str, run: int = 1, max_retries: int = 3, timeout: float = 60, allowed: float = float("inf")
     ) -> Receipt:
-        made = (MiniBatch(n, text.split(), [f"in/{i}" for i in text.split()]) for n, text in enumerate(mini_batches))
+        made = (mini_batch(number, *text.split()) for number, text in enumerate(mini_batches))
         return shard.score_shard(job, 0, run, made, slots, RetrySettings(max_retries, timeout), allowed, None)
 
     return call
@@ -166,9 +171,9 @@ def test_init_that_never_succeeds_ends_the_job(score: Score, tmp_path: Path, job
 
 def test_a_released_job_keeps_what_was_done(score: Score, slots: Slots, job: Folder, tmp_path: Path) -> None:
     def mini_batches() -> Iterator[MiniBatch]:
-        yield MiniBatch(0, ["a"], ["a"])
+        yield mini_batch(0, "a")
         slots.release(at_once=True)
-        yield MiniBatch(1, ["b"], ["b"])
+        yield mini_batch(1, "b")
 
     with pytest.raises(JobReleased):
         shard.score_shard(job, 0, 1, mini_batches(), slots, RetrySettings(3, 60), 9, None)
@@ -178,7 +183,7 @@ def test_a_released_job_keeps_what_was_done(score: Score, slots: Slots, job: Fol
 
 def test_fail_shard_marks_only_what_is_in_no_part(score: Score, job: Folder) -> None:
     score("a b")
-    mini_batches = [MiniBatch(0, ["a", "b"], ["in/a", "in/b"]), MiniBatch(1, ["c", "d"], ["in/c", "in/d"])]
+    mini_batches = [mini_batch(0, "a", "b"), mini_batch(1, "c", "d")]
     receipt = shard.fail_shard(job, 0, 1, mini_batches, "KilledWorker", "4 workers died")
     assert (receipt.mini_batches, receipt.items, receipt.failed, receipt.rows) == (2, 4, 2, 2)
     ledger = committed(job)

@@ -19,10 +19,12 @@ import pytest
 from prefect_batch.scoring import slots
 from prefect_batch.scoring.contract import ScoringSpec
 from prefect_batch.scoring.errors import JobReleased
+from prefect_batch.scoring.items import LocalItem
 from prefect_batch.scoring.slots import Slots
 from prefect_batch.scoring.storage import Folder
 
 Script = Callable[..., ScoringSpec]
+ITEMS = [LocalItem("/a", "a", "a")]
 ECHO = "def run(mini_batch):\n    return mini_batch\n"
 
 
@@ -52,7 +54,7 @@ def test_a_process_is_kept_from_one_mini_batch_to_the_next(script: Script, make:
     pids: set[int | None] = set()
     for _ in range(3):
         with held.slot(None) as process:
-            process.run(["/a"], ["a"], 60, True)
+            process.run(ITEMS, 60, True)
             pids.add(process.pid)
     assert len(pids) == 1 and None not in pids
 
@@ -77,7 +79,7 @@ def test_each_process_has_a_code_folder_of_its_own(script: Script, make: Callabl
     )
     held = make(spec)
     with held.slot(None) as one, held.slot(None) as two:
-        folders = {p.run(["made.txt"], ["x"], 60, True).chunk.data.decode().strip() for p in (one, two)}
+        folders = {p.run([LocalItem("made.txt", "x", "x")], 60, True).chunk.data.decode().strip() for p in (one, two)}
     assert len(folders) == 2
     assert all(Path(folder).is_relative_to(scratch) for folder in folders)
     assert not (Path(spec.code_dir or "") / "made.txt").exists()
@@ -86,7 +88,7 @@ def test_each_process_has_a_code_folder_of_its_own(script: Script, make: Callabl
 def test_logs_lie_in_the_jobs_folder(script: Script, make: Callable[..., Slots], tmp_path: Path) -> None:
     held = make(script("def run(m):\n    print('said')\n    return m\n"))
     with held.slot(None) as process:
-        process.run(["/a"], ["a"], 60, True)
+        process.run(ITEMS, 60, True)
     held.release()
     (log,) = (tmp_path / "job" / "logs").glob("*/*.log")
     assert log.name == "process000.log"
@@ -100,7 +102,7 @@ def test_logs_are_uploaded_to_a_job_folder_elsewhere(
     url = f"memory://{tmp_path.name}"
     held = make(script("def run(m):\n    print('said')\n    return m\n"), url)
     with held.slot(None) as process:
-        process.run(["/a"], ["a"], 60, True)
+        process.run(ITEMS, 60, True)
     held.release()
     (name,) = Folder(url).files()
     assert b"said\n" in Folder(url).read(name)
@@ -113,7 +115,7 @@ def test_the_sink_of_a_slot_hears_also_what_comes_behind_the_result(
     heard: list[str] = []
     for number in range(20):
         with held.slot(lambda level, line: heard.append(line)) as process:
-            process.run([str(number)], ["a"], 60, True)
+            process.run([LocalItem(str(number), "a", "a")], 60, True)
     eventually(lambda: len(heard) == 20)
     assert heard == [f"line of {number}" for number in range(20)]
 
@@ -143,7 +145,7 @@ def test_release_ends_a_run_that_is_under_way(
 
     def use() -> None:
         with held.slot(None) as process:
-            process.run(["/a"], ["a"], 600, True)
+            process.run(ITEMS, 600, True)
 
     with ThreadPoolExecutor(1) as pool:
         future = pool.submit(use)
@@ -200,7 +202,7 @@ def test_abandoned_slots_are_released(
     monkeypatch.setattr(slots, "ABANDONED_SECONDS", 0.2)
     held = slots.of_job("abandoned", lambda: make(script(ECHO)))
     with held.slot(None) as process:
-        process.run(["/a"], ["a"], 60, True)
+        process.run(ITEMS, 60, True)
         assert not held.ended.wait(0.5), "released while in use"
         assert process.pid is not None
     assert held.ended.wait(30)

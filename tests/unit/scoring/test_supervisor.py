@@ -18,6 +18,7 @@ import pytest
 from prefect_batch.scoring import supervisor
 from prefect_batch.scoring.contract import Scored, ScoringSpec
 from prefect_batch.scoring.errors import InitFailed, JobReleased, MiniBatchFailed, ProcessDied, RunTimedOut
+from prefect_batch.scoring.items import LocalItem
 from prefect_batch.scoring.supervisor import ScoringProcess
 
 Script = Callable[..., ScoringSpec]
@@ -26,7 +27,7 @@ Eventually = Callable[..., Any]
 
 
 def run(process: ScoringProcess, *names: str, timeout: float = 60, final: bool = True) -> Scored:
-    return process.run([f"/data/{name}" for name in names], list(names), timeout, final)
+    return process.run([LocalItem(f"/data/{name}", name, name) for name in names], timeout, final)
 
 
 def cells(scored: Scored) -> list[str]:
@@ -493,11 +494,12 @@ def test_a_killed_supervisor_takes_the_child_along(
         import sys
         from pathlib import Path
         from prefect_batch.scoring.contract import ScoringSpec
+        from prefect_batch.scoring.items import LocalItem
         from prefect_batch.scoring.supervisor import ScoringProcess
 
         process = ScoringProcess(ScoringSpec(**{spec.to_dict()!r}), Path({str(tmp_path / "log")!r}), 60)
         process.sink = lambda level, line: print(process.pid, line.split()[1], flush=True)
-        process.run(["/a"], ["a"], 600, True)
+        process.run([LocalItem("/a", "a", "a")], 600, True)
         """
     )
     with subprocess.Popen([sys.executable, "-c", parent], stdout=subprocess.PIPE, text=True) as worker:
