@@ -1,0 +1,93 @@
+"""Where data lies: any spelling of a place, resolved to one that every worker can open."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from prefect.client.orchestration import SyncPrefectClient
+from pydantic import BaseModel
+
+from ..blocks.data_asset import find_asset
+from ..blocks.datastore import datastore_of, find_datastore, open_folder
+from ..blocks.references import AssetReference, DatastorePath, LocalPath, parse
+from ..scoring.errors import InvalidDocument
+from ..scoring.storage import Folder
+
+WORKING_DIRECTORY = "PREFECT_BATCH_WORKING_DIRECTORY"
+"""Environment variable of a worker: the folder that relative paths of requests mean."""
+
+
+class Location(BaseModel):
+    """A place as it was given, and what that was resolved to."""
+
+    given: str | None
+    url: str
+    """Absolute local path, or a URL without credentials."""
+    reference: str
+    """What open_folder() takes; names the datastore where its options or credentials are needed."""
+    asset: str | None = None
+    """The data asset's version, `heart:3`, where one was given."""
+    datastore: str | None = None
+    read_only: bool = False
+
+    def open(self) -> Folder:
+        """The place as a folder; for a file, ask its stat()."""
+        return open_folder(self.reference)
+
+
+def locate(given: str, client: SyncPrefectClient | None) -> Location:
+    """The place that a spelling means. It need not exist.
+
+    Args:
+        given: any spelling that blocks/references.py knows.
+        client: of the Prefect server; None for a trial run without one, which knows no datastores and assets.
+
+    Raises InvalidDocument, NotFound.
+    """
+    pointer = parse(given)
+    if isinstance(pointer, LocalPath):
+        path = absolute(pointer.path, given)
+        return Location(given=given, url=path, reference=path)
+    if isinstance(pointer, (AssetReference, DatastorePath)) and client is None:
+        raise InvalidDocument(f"{given!r} is kept by a server, and a trial run has none: give a path or a URL")
+    if isinstance(pointer, AssetReference):
+        assert client is not None
+        asset = find_asset(client, pointer)
+        found = locate(asset.reference, client)
+        return found.model_copy(update={"given": given, "asset": f"{asset.name}:{asset.version}"})
+    if isinstance(pointer, DatastorePath):
+        assert client is not None
+        return _in_datastore(given, find_datastore(client, pointer.datastore), pointer.path)
+    held = datastore_of(client, pointer.url) if client is not None else None
+    if held is not None:
+        return _in_datastore(given, *held)
+    return Location(given=given, url=pointer.url, reference=pointer.url)
+
+
+def _in_datastore(given: str, datastore: Any, path: str) -> Location:
+    return Location(
+        given=given,
+        url=(datastore.folder / path).url if path else datastore.folder.url,
+        reference=datastore.reference(path),
+        datastore=datastore.name,
+        read_only=datastore.read_only,
+    )
+
+
+def absolute(path: str, given: str) -> str:
+    """An absolute local path. A relative one is taken from where the worker was started.
+
+    Raises InvalidDocument for a relative one that means nothing here.
+    """
+    expanded = Path(path).expanduser()
+    if expanded.is_absolute():
+        return os.path.normpath(expanded)
+    base = os.environ.get(WORKING_DIRECTORY)
+    if base is None:
+        raise InvalidDocument(
+            f"{given!r} is relative, and this worker was not told to what: give an absolute path, or start the "
+            "worker with `prefect-batch worker start` in the folder that relative paths mean"
+        )
+    return os.path.normpath(Path(base) / expanded)
