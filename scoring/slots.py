@@ -1,5 +1,10 @@
 """The scoring processes of this worker: one for each thread that scores at the same time, kept from one mini-batch to
-the next, and let go when the job is over."""
+the next, and let go when the job is over.
+
+A script may write files of its own to AZUREML_BI_OUTPUT_PATH. Where the output is a local folder, that is the folder.
+Where it is an object store, each process has a folder of its own on this machine, and what a successful run() left
+there is published to the output before the mini-batch is committed.
+"""
 
 from __future__ import annotations
 
@@ -12,16 +17,19 @@ import socket
 import tempfile
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from .contract import ScoringSpec
-from .errors import JobReleased
+from .errors import JobReleased, MiniBatchFailed
 from .storage import Folder
 from .supervisor import LogSink, ScoringProcess
 
 _SCRATCH = "prefect-batch"
 ABANDONED_SECONDS = 120.0
+_UPLOADS = 8
 
 
 class Slots:
@@ -32,14 +40,27 @@ class Slots:
         spec: what to load; the code folder is copied for each process, so that a script that writes into its
             working directory harms nobody.
         init_timeout: seconds for starting and init().
+        output: the job's output folder, for scripts that write files of their own. A local one they write to as
+            `spec.output_dir` says.
+        capacity: scoring processes at most at once; None for as many as there are threads.
     """
 
-    def __init__(self, job: Folder, spec: ScoringSpec, init_timeout: float) -> None:
+    def __init__(
+        self,
+        job: Folder,
+        spec: ScoringSpec,
+        init_timeout: float,
+        output: Folder | None = None,
+        capacity: int | None = None,
+    ) -> None:
         self._job, self._spec, self._init_timeout = job, spec, init_timeout
+        self._output = None if output is None or output.is_local else output
+        self._capacity = capacity
         self.node = f"{socket.gethostname()}-{os.getpid()}"
         _sweep()
         self._scratch = Path(tempfile.mkdtemp(prefix=f"{_SCRATCH}-{self.node}-"))
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()
+        self._waiting: deque[object] = deque()
         self._idle: list[ScoringProcess] = []
         self._all: list[ScoringProcess] = []
         self._released = False
@@ -58,9 +79,10 @@ class Slots:
 
     @contextlib.contextmanager
     def slot(self, sink: LogSink | None) -> Generator[ScoringProcess]:
-        """A scoring process for the time of the block. Raises JobReleased once the job is over.
+        """A scoring process for the time of the block, waiting for one if all are in use: first come, first served.
 
         The sink stays after the block: the last lines that a run() prints may come behind its result.
+        Raises JobReleased once the job is over.
         """
         process = self._take()
         process.sink = sink
@@ -70,16 +92,61 @@ class Slots:
             with self._lock:
                 self.touch()
                 self._idle.append(process)
+                self._lock.notify_all()
 
     def _take(self) -> ScoringProcess:
+        ticket = object()
         with self._lock:
+            self._waiting.append(ticket)
+            try:
+                self._lock.wait_for(lambda: self._released or (self._waiting[0] is ticket and self._free))
+                if self._released:
+                    raise JobReleased
+                if self._idle:
+                    return self._idle.pop()
+                process = self._new(len(self._all))
+                self._all.append(process)
+                return process
+            finally:
+                self._waiting.remove(ticket)
+                self._lock.notify_all()
+
+    @property
+    def _free(self) -> bool:
+        return bool(self._idle) or self._capacity is None or len(self._all) < self._capacity
+
+    def publish(self, process: ScoringProcess) -> None:
+        """Copy what the script wrote to its output folder to the job's, and empty it. For after a successful run().
+
+        A file of the same name is replaced: an attempt that got this far may have been made before.
+        Raises MiniBatchFailed, JobReleased.
+        """
+        output = self._output
+        written = self._written(process)
+        if output is None or not written:
+            return
+        names = [file.relative_to(str(process.spec.output_dir)).as_posix() for file in written]
+        try:
+            with ThreadPoolExecutor(_UPLOADS) as pool:
+                list(pool.map(output.upload, written, names))
+        except Exception as error:
             if self._released:
-                raise JobReleased
-            if self._idle:
-                return self._idle.pop()
-            process = self._new(len(self._all))
-            self._all.append(process)
-            return process
+                raise JobReleased from None
+            raise MiniBatchFailed(
+                f"what run() wrote could not be copied to {output.url}: {error}", type(error).__name__
+            ) from error
+        self.discard(process)
+
+    def discard(self, process: ScoringProcess) -> None:
+        """Remove what the script wrote to its output folder. For after a run() that failed."""
+        for file in self._written(process):
+            file.unlink(missing_ok=True)
+
+    def _written(self, process: ScoringProcess) -> list[Path]:
+        """Files only: folders stay, since an init() that made them is not called again."""
+        if self._output is None or process.spec.output_dir is None:
+            return []
+        return sorted(path for path in Path(process.spec.output_dir).rglob("*") if path.is_file())
 
     def _new(self, number: int) -> ScoringProcess:
         spec = self._spec
@@ -87,6 +154,10 @@ class Slots:
             code = self._scratch / f"code-{number:03d}"
             shutil.copytree(spec.code_dir, code)
             spec = dataclasses.replace(spec, code_dir=str(code))
+        if self._output is not None:
+            written = self._scratch / f"output-{number:03d}"
+            written.mkdir()
+            spec = dataclasses.replace(spec, output_dir=str(written))
         return ScoringProcess(spec, self._log_folder() / f"process{number:03d}.log", self._init_timeout)
 
     def _log_folder(self) -> Path:
@@ -100,6 +171,7 @@ class Slots:
         with self._lock:
             self._released = True
             processes, self._all, self._idle = self._all, [], []
+            self._lock.notify_all()
         threads = [threading.Thread(target=process.close, args=(at_once,)) for process in processes]
         for thread in threads:
             thread.start()

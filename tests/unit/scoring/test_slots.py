@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 import socket
@@ -18,7 +19,7 @@ import pytest
 
 from prefect_batch.scoring import slots
 from prefect_batch.scoring.contract import ScoringSpec
-from prefect_batch.scoring.errors import JobReleased
+from prefect_batch.scoring.errors import JobReleased, MiniBatchFailed
 from prefect_batch.scoring.items import LocalItem
 from prefect_batch.scoring.slots import Slots
 from prefect_batch.scoring.storage import Folder
@@ -40,8 +41,8 @@ def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def make(tmp_path: Path) -> Iterator[Callable[..., Slots]]:
     made: list[Slots] = []
 
-    def slots_of(spec: ScoringSpec, url: str | None = None) -> Slots:
-        made.append(Slots(Folder(url or str(tmp_path / "job")), spec, init_timeout=60))
+    def slots_of(spec: ScoringSpec, url: str | None = None, **more: Any) -> Slots:
+        made.append(Slots(Folder(url or str(tmp_path / "job")), spec, 60, **more))
         return made[-1]
 
     yield slots_of
@@ -189,6 +190,160 @@ def test_a_worker_has_one_set_of_slots_a_job(script: Script, make: Callable[...,
     assert len(made) == 2
     with pytest.raises(JobReleased), first.slot(None):
         pass
+
+
+WRITER = """
+import os
+from pathlib import Path
+
+OUT = Path(os.environ["AZUREML_BI_OUTPUT_PATH"])
+
+
+def init():
+    (OUT / "sub folder").mkdir()
+
+
+def run(mini_batch):
+    for name in mini_batch:
+        (OUT / "sub folder" / name).write_text(name)
+    if "bad" in mini_batch:
+        raise ValueError
+    return [str(OUT)]
+"""
+
+
+def named(*names: str) -> list[LocalItem]:
+    return [LocalItem(name, name, name) for name in names]
+
+
+def test_what_a_script_writes_is_published_to_a_remote_output(
+    script: Script, make: Callable[..., Slots], tmp_path: Path, scratch: Path
+) -> None:
+    output = Folder(f"memory://{tmp_path.name}/out")
+    held = make(script(WRITER), output=output)
+    with held.slot(None) as process:
+        result = process.run(named("a", "ü #1%"), 60, True)
+        assert output.files() == []
+        held.publish(process)
+        assert output.files() == ["sub folder/a", "sub folder/ü #1%"]
+        assert output.read("sub folder/a") == b"a"
+        folder = Path(result.chunk.data.decode().strip())
+        assert folder.is_relative_to(scratch)
+        assert [path for path in folder.rglob("*") if path.is_file()] == []
+        process.run(named("b", "a"), 60, True)
+        held.publish(process)
+        assert output.files() == ["sub folder/a", "sub folder/b", "sub folder/ü #1%"]
+
+
+def test_what_a_failed_run_wrote_is_not_published(script: Script, make: Callable[..., Slots], tmp_path: Path) -> None:
+    output = Folder(f"memory://{tmp_path.name}/out")
+    held = make(script(WRITER), output=output)
+    with held.slot(None) as process:
+        with pytest.raises(MiniBatchFailed):
+            process.run(named("half", "bad"), 60, True)
+        held.discard(process)
+        process.run(named("good"), 60, True)
+        held.publish(process)
+    assert output.files() == ["sub folder/good"]
+
+
+def test_processes_have_remote_output_folders_of_their_own(
+    script: Script, make: Callable[..., Slots], tmp_path: Path
+) -> None:
+    output = Folder(f"memory://{tmp_path.name}/out")
+    held = make(script(WRITER), output=output)
+    with held.slot(None) as one, held.slot(None) as two:
+        one.run(named("one"), 60, True)
+        two.run(named("two"), 60, True)
+        held.publish(one)
+        assert output.files() == ["sub folder/one"]
+        held.publish(two)
+    assert output.files() == ["sub folder/one", "sub folder/two"]
+
+
+def test_publishing_that_fails_is_a_failed_attempt(
+    script: Script, make: Callable[..., Slots], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> None:
+        raise PermissionError("403")
+
+    output = Folder(f"memory://{tmp_path.name}/out")
+    held = make(script(WRITER), output=output)
+    monkeypatch.setattr(Folder, "upload", refused)
+    with held.slot(None) as process:
+        process.run(named("a"), 60, True)
+        with pytest.raises(
+            MiniBatchFailed, match=r"^what run\(\) wrote could not be copied to memory://.*: 403"
+        ) as info:
+            held.publish(process)
+        assert info.value.error_type == "PermissionError"
+        held.discard(process)
+        held.publish(process)  # nothing is left that could fail
+
+
+def test_a_local_output_is_written_to_directly(script: Script, make: Callable[..., Slots], tmp_path: Path) -> None:
+    output = Folder(str(tmp_path / "out")).make()
+    held = make(dataclasses.replace(script(WRITER), output_dir=output.path), output=output)
+    with held.slot(None) as process:
+        process.run(named("a"), 60, True)
+        assert output.files() == ["sub folder/a"]
+        held.publish(process)
+        held.discard(process)
+    assert output.files() == ["sub folder/a"]
+
+
+def test_no_more_processes_than_the_capacity(script: Script, make: Callable[..., Slots]) -> None:
+    held = make(script(ECHO), capacity=2)
+    lock, seen, now, most = threading.Lock(), set[int](), 0, 0
+
+    def use(_: int) -> None:
+        nonlocal now, most
+        with held.slot(None) as process:
+            with lock:
+                now, most = now + 1, max(most, now + 1)
+                seen.add(id(process))
+            process.run(ITEMS, 60, True)
+            with lock:
+                now -= 1
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(use, range(40)))
+    assert most <= 2
+    assert len(seen) <= 2
+
+
+def test_a_freed_process_goes_to_who_waited_longest(
+    script: Script, make: Callable[..., Slots], eventually: Callable[..., Any]
+) -> None:
+    held, order = make(script(ECHO), capacity=1), list[int]()
+
+    def use(number: int) -> None:
+        with held.slot(None):
+            order.append(number)
+
+    with ThreadPoolExecutor(5) as pool, held.slot(None):
+        for number in range(5):
+            pool.submit(use, number)
+            eventually(lambda: len(held._waiting) == number + 1)  # noqa: B023
+    assert order == [0, 1, 2, 3, 4]
+
+
+def test_who_waits_is_told_of_a_release(
+    script: Script, make: Callable[..., Slots], eventually: Callable[..., Any]
+) -> None:
+    held = make(script(ECHO), capacity=1)
+
+    def use() -> None:
+        with held.slot(None):
+            pass
+
+    with ThreadPoolExecutor(3) as pool, held.slot(None):
+        waiting = [pool.submit(use) for _ in range(3)]
+        eventually(lambda: len(held._waiting) == 3)
+        held.release(at_once=True)
+        for future in waiting:
+            with pytest.raises(JobReleased):
+                future.result(20)
 
 
 def test_node_names_the_worker(script: Script, make: Callable[..., Slots]) -> None:
