@@ -23,7 +23,7 @@ from .snapshot import Snapshot
 
 _SYSTEM_KEYS = {"version", "created_at", "model_snapshot", "code_snapshot"}
 _SETTINGS_KEYS = set(ModelSettings.model_fields)
-_FLAT_KEYS = _SETTINGS_KEYS - {"instance_count", "output_format"}
+_FLAT_KEYS = _SETTINGS_KEYS - {"instance_count", "output_format", "output_compression", "output_columns"}
 
 
 class CodeConfiguration(Document):

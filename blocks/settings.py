@@ -1,20 +1,23 @@
 """The settings of a model deployment, and what one job may override of them.
 
-Names, defaults and ranges are those of Azure ML batch deployments, with two additions: an error threshold may be a
-percentage, and output_format says how rows are written.
+Names, defaults and ranges are those of Azure ML batch deployments, with these additions: mini_batch_size may be a size
+or a number of rows, error_threshold a percentage, and output_format, output_compression and output_columns say what the
+output looks like.
 """
 
 from __future__ import annotations
 
 import re
 from pathlib import PurePosixPath
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
 from .documents import validate
 
 DEFAULT_FILE_NAME = "predictions.csv"
+_CODECS = {".gz": "gzip", ".zst": "zstd"}
+_ENDINGS = {codec: ending for ending, codec in _CODECS.items()}
 
 
 class Document(BaseModel):
@@ -39,8 +42,10 @@ def _threshold(value: int | str) -> int | str:
 
 def _file_name(value: str) -> str:
     # 250: a marker of the same name with a few letters more lies beside it while the job runs
-    if not value or value in (".", "..") or "/" in value or "\0" in value or len(value.encode()) > 250:
+    if value in (".", "..") or "/" in value or "\0" in value or len(value.encode()) > 250:
         raise ValueError("must be a plain file name, without a folder")
+    if (ending := PurePosixPath(value).suffix.lower()) in (".bz2", ".xz", ".zip"):
+        raise ValueError(f"ends in {ending}, which is not written: end the name in .gz or .zst")
     return value
 
 
@@ -58,8 +63,46 @@ def _whole_number(value: Any) -> Any:
     return value
 
 
+_SIZE = r"(?P<number>\d+(?:\.\d+)?) ?(?P<unit>[kKmMgGtT]?)(?P<binary>[iI]?)[bB]"
+_ROWS = r"(?P<rows>\d+) ?[rR][oO][wW][sS]?"
+
+_PATTERN = re.sub(r"\?P<\w+>", "?:", rf"^({_SIZE}|{_ROWS})$")  # a schema's patterns know no named groups
+
+
+def _size(value: str) -> int | None:
+    """Bytes of a size like '64MB' or '1.5 GiB': powers of 1000, of 1024 with an i. None for what is none."""
+    if (match := re.fullmatch(_SIZE, value)) is None or (match["binary"] and not match["unit"]):
+        return None
+    power = " kmgt".index(match["unit"].lower() or " ")
+    return int(float(match["number"]) * (1024 if match["binary"] else 1000) ** power)
+
+
+def _row_count(value: str) -> int | None:
+    return int(match["rows"]) if (match := re.fullmatch(_ROWS, value)) else None
+
+
+def _mini_batch_size(value: Any) -> Any:
+    value = _whole_number(value.strip() if isinstance(value, str) else value)
+    measured: Any = value
+    if isinstance(value, str):
+        measured = _row_count(value) if _size(value) is None else _size(value)
+    if not isinstance(measured, int):
+        raise ValueError("must be a number of files, a size like '64MB' or a number of rows like '50000 rows'")
+    if measured < 1:
+        raise ValueError("should be greater than or equal to 1")
+    return value
+
+
 Whole = BeforeValidator(_whole_number)
-MiniBatchSize = Annotated[int, Field(ge=1, description="Number of files in one call of run()."), Whole]
+MiniBatchSize = Annotated[
+    Annotated[int, WithJsonSchema({"type": "integer", "minimum": 1, "title": "files"})]
+    | Annotated[str, WithJsonSchema({"type": "string", "pattern": _PATTERN, "title": "size or rows"})],
+    Field(
+        description="What one call of run() gets: a number of files, a size like '64MB' or a number of rows like "
+        "'50000 rows'. With a size or rows, large tables are split and small files are packed together."
+    ),
+    BeforeValidator(_mini_batch_size),
+]
 Concurrency = Annotated[int, Field(ge=1, description="Scoring processes on each instance."), Whole]
 InstanceCount = Annotated[int, Field(ge=1, description="Instances of the compute cluster that a job takes."), Whole]
 ErrorThreshold = Annotated[
@@ -76,7 +119,18 @@ ErrorThreshold = Annotated[
 OutputFileName = Annotated[
     str,
     AfterValidator(_file_name),
-    Field(description="File that the rows are written to; .parquet and .jsonl say so, all else is CSV."),
+    Field(
+        description="File that the rows are written to; .parquet and .jsonl say so, all else is CSV, and .gz or .zst "
+        "behind it compresses. Empty: a folder of Parquet parts."
+    ),
+]
+OutputFormat = Annotated[
+    Literal["csv", "parquet", "jsonl", "azureml"],
+    Field(description="By default the ending of output_file_name decides; azureml is Azure ML's layout."),
+]
+OutputCompression = Annotated[
+    Literal["none", "gzip", "zstd", "snappy"],
+    Field(description="By default the ending of output_file_name decides, and Parquet is compressed with zstd."),
 ]
 LoggingLevel = Annotated[
     Literal["warning", "info", "debug"],
@@ -96,6 +150,70 @@ class RetrySettings(Document):
     timeout: Timeout = 30
 
 
+def _input_columns(value: Any) -> Any:
+    if value is None or value == "none":
+        return []
+    if value == "all":
+        return value
+    names: Any = [_text(name) for name in value] if isinstance(value, list) else [_text(value)]  # pyright: ignore[reportUnknownVariableType]
+    if not all(isinstance(name, str) and name for name in names):
+        raise ValueError("must be all, none, the name of a column or a list of names")
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise ValueError(f"{twice[0]} stands twice")
+    return names
+
+
+class OutputColumns(Document):
+    """What stands beside the prediction in each row of the output."""
+
+    input: Annotated[Literal["all"] | list[str], BeforeValidator(_input_columns)] = Field(
+        default_factory=list[str], description="Input columns: all, none, the name of one, or a list of names."
+    )
+    prediction: Annotated[str, Field(min_length=1)] | None = Field(
+        default=None, description="The prediction's name; of several columns it stands in front: score_setosa."
+    )
+    file: bool = Field(default=True, description="The file that the row is of, as file_name.")
+    row: bool = Field(default=True, description="The number of the row within its file, from 0.")
+
+
+def _output_columns(value: Any) -> Any:
+    """all, none, a name or a list of names is short for `input:` of it."""
+    return cast("Any", {"input": value} if isinstance(value, (str, int, float, list)) else value)
+
+
+_NAMES: list[dict[str, Any]] = [
+    {"title": "all, none or a name", "type": "string", "minLength": 1},
+    {"title": "names", "type": "array", "items": {"type": "string", "minLength": 1}},
+]
+_COLUMNS_SCHEMA: dict[str, Any] = {
+    "anyOf": [
+        *_NAMES,
+        {
+            "title": "more",
+            "type": "object",
+            "additionalProperties": False,
+            "properties": {
+                name: {"title": name, "description": field.description, **schema}
+                for (name, field), schema in zip(
+                    OutputColumns.model_fields.items(),
+                    [{"anyOf": _NAMES}, {"type": "string", "minLength": 1}, {"type": "boolean"}, {"type": "boolean"}],
+                    strict=True,
+                )
+            },
+        },
+    ]
+}
+OutputColumnsSetting = Annotated[
+    OutputColumns,
+    BeforeValidator(_output_columns),
+    WithJsonSchema(_COLUMNS_SCHEMA),
+    Field(
+        description="What stands beside the prediction: input columns (all, none, a name or a list of names), or a "
+        "mapping of input, prediction (its name), file and row."
+    ),
+]
+
+
 class ModelSettings(Document):
     """`settings:` of a deployment of type model."""
 
@@ -105,19 +223,23 @@ class ModelSettings(Document):
     error_threshold: ErrorThreshold = -1
     output_action: Annotated[Literal["append_row", "summary_only"], BeforeValidator(_lower)] = "append_row"
     output_file_name: OutputFileName | None = Field(default=None, description="predictions.csv, for append_row.")
-    output_format: Literal["csv", "parquet", "jsonl", "azureml"] | None = Field(
-        default=None, description="By default the ending of output_file_name decides; azureml is Azure ML's layout."
-    )
+    output_format: OutputFormat | None = None
+    output_compression: OutputCompression | None = None
+    output_columns: OutputColumnsSetting | None = None
     retry_settings: RetrySettings = Field(default_factory=RetrySettings)
     logging_level: LoggingLevel = "info"
     environment_variables: dict[str, Annotated[str, BeforeValidator(_text)]] = Field(default_factory=dict)
 
     @model_validator(mode="after")
-    def _file_name_with_rows(self) -> ModelSettings:
+    def _output_that_can_be(self) -> ModelSettings:
         if self.output_action == "append_row":
-            self.output_file_name = self.output_file_name or DEFAULT_FILE_NAME
-        elif self.output_file_name is not None:
-            raise ValueError("output_file_name has no meaning with output_action summary_only: leave it out")
+            if self.output_file_name is None:
+                self.output_file_name = DEFAULT_FILE_NAME + _default_ending(self.output_format, self.output_compression)
+            _check_output(self.output_file_name, self.rows_format, self.output_compression)
+            return self
+        for name in ("output_file_name", "output_compression", "output_columns"):
+            if getattr(self, name) is not None:
+                raise ValueError(f"{name} has no meaning with output_action summary_only: leave it out")
         return self
 
     @property
@@ -125,8 +247,33 @@ class ModelSettings(Document):
         """csv, parquet, jsonl or azureml."""
         if self.output_format is not None:
             return self.output_format
-        ending = PurePosixPath(self.output_file_name or "").suffix.lower()
+        if self.output_file_name == "":
+            return "parquet"
+        name, _ = _split_compression(self.output_file_name or "")
+        ending = PurePosixPath(name).suffix.lower()
         return {".parquet": "parquet", ".pqt": "parquet", ".jsonl": "jsonl", ".ndjson": "jsonl"}.get(ending, "csv")
+
+    @property
+    def compression(self) -> str | None:
+        """gzip, zstd, snappy or None: of the whole file, or within a Parquet file."""
+        if self.output_compression is not None:
+            return None if self.output_compression == "none" else self.output_compression
+        return "zstd" if self.rows_format == "parquet" else _split_compression(self.output_file_name or "")[1]
+
+    @property
+    def batch_files(self) -> int | None:
+        """Files of a mini-batch; None when it is given as a size or in rows."""
+        return self.mini_batch_size if isinstance(self.mini_batch_size, int) else None
+
+    @property
+    def batch_bytes(self) -> int | None:
+        """Bytes of a mini-batch; None when it is given otherwise."""
+        return _size(self.mini_batch_size) if isinstance(self.mini_batch_size, str) else None
+
+    @property
+    def batch_rows(self) -> int | None:
+        """Rows of a mini-batch; None when it is given otherwise."""
+        return _row_count(self.mini_batch_size) if isinstance(self.mini_batch_size, str) else None
 
     @property
     def parallelism(self) -> int:
@@ -136,8 +283,8 @@ class ModelSettings(Document):
     def overridden(self, overrides: JobSettings) -> ModelSettings:
         """These settings with one job's overrides laid over them, validated again. Raises InvalidDocument."""
         merged = self.model_dump(exclude_unset=True)
-        for key, value in overrides.model_dump(exclude_none=True).items():
-            merged[key] = {**merged.get(key, {}), **value} if isinstance(value, dict) else value
+        for key, value in overrides.model_dump(exclude_none=True, exclude_unset=True).items():
+            merged[key] = {**(merged.get(key) or {}), **value} if isinstance(value, dict) else value
         return validate(ModelSettings, merged, "settings")
 
     def failures_allowed(self, items: int) -> float:
@@ -145,6 +292,41 @@ class ModelSettings(Document):
         if isinstance(self.error_threshold, str):
             return float(self.error_threshold[:-1]) / 100 * items
         return float("inf") if self.error_threshold < 0 else self.error_threshold
+
+
+def _split_compression(name: str) -> tuple[str, str | None]:
+    """A file name without its compression's ending, and that compression."""
+    path = PurePosixPath(name)
+    codec = _CODECS.get(path.suffix.lower())
+    return (path.stem, codec) if codec else (name, None)
+
+
+def _default_ending(output_format: str | None, compression: str | None) -> str:
+    return "" if output_format == "parquet" else _ENDINGS.get(compression or "", "")
+
+
+def _check_output(name: str, rows_format: str, compression: str | None) -> None:
+    """Refuse a name, a format and a compression that contradict each other."""
+    plain, named = _split_compression(name)
+    if name == "" and rows_format != "parquet":
+        raise ValueError(
+            f"output_file_name is empty, which means a folder of Parquet parts: name a file, or take output_format "
+            f"{rows_format} out"
+        )
+    if rows_format == "parquet":
+        if named:
+            raise ValueError(
+                f"output_file_name: {name!r}: Parquet is compressed within the file: name it {plain!r} and say "
+                f"output_compression: {named}"
+            )
+        return
+    if compression == "snappy":
+        raise ValueError(f"output_compression: snappy is for Parquet, not for {rows_format}: use gzip or zstd")
+    if compression is not None and compression != (named or "none"):
+        meant = plain + _ENDINGS.get(compression, "")
+        raise ValueError(
+            f"output_compression: {compression} does not go with output_file_name {name!r}: name it {meant!r}"
+        )
 
 
 class JobRetrySettings(Document):
@@ -162,5 +344,8 @@ class JobSettings(Document):
     max_concurrency_per_instance: Concurrency | None = None
     error_threshold: ErrorThreshold | None = None
     output_file_name: OutputFileName | None = None
+    output_format: OutputFormat | None = None
+    output_compression: OutputCompression | None = None
+    output_columns: OutputColumnsSetting | None = None
     retry_settings: JobRetrySettings | None = None
     logging_level: LoggingLevel | None = None
