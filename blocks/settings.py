@@ -60,7 +60,7 @@ def _whole_number(value: Any) -> Any:
         return int(value)
     if isinstance(value, bool):
         raise ValueError("must be a whole number")
-    return value
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 _SIZE = r"(?P<number>\d+(?:\.\d+)?) ?(?P<unit>[kKmMgGtT]?)(?P<binary>[iI]?)[bB]"

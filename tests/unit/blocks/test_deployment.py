@@ -111,8 +111,8 @@ MAPPING = "must be a mapping of keys to values"
         ({"settings": [1]}, f"settings: [1] {MAPPING}"),
         ({"settings": {"minibatch": 3}}, "settings.minibatch is not a known key: did you mean mini_batch_size?"),
         ({"settings": {"mini_batch_size": 0}}, "settings.mini_batch_size: 0 should be greater than or equal to 1"),
-        ({"settings": {"mini_batch_size": "x"}}, "settings.mini_batch_size: 'x' should be a valid integer"),
-        ({"settings": {"mini_batch_size": 2.5}}, "settings.mini_batch_size: 2.5 should be a valid integer"),
+        ({"settings": {"mini_batch_size": "x"}}, "settings.mini_batch_size: 'x' must be a number of files, a size"),
+        ({"settings": {"mini_batch_size": 2.5}}, "settings.mini_batch_size: 2.5 must be a number of files, a size"),
         ({"settings": {"mini_batch_size": True}}, "settings.mini_batch_size: True must be a whole number"),
         (
             {"settings": {"error_threshold": -2}},
@@ -128,6 +128,23 @@ MAPPING = "must be a mapping of keys to values"
         (
             {"settings": {"output_format": "xml"}},
             "settings.output_format: 'xml' should be 'csv', 'parquet', 'jsonl' or",
+        ),
+        (
+            {"settings": {"output_columns": {"inputs": "all"}}},
+            "settings.output_columns.inputs is not a known key: did you mean input?",
+        ),
+        (
+            {"settings": {"output_columns": {"row": 3}}},
+            "settings.output_columns.row: 3 should be a valid boolean",
+        ),
+        (
+            {"settings": {"output_columns": {"input": {}}}},
+            "settings.output_columns.input: must be all, none, the name of a column or a list of names",
+        ),
+        ({"settings": {"output_columns": True}}, "settings.output_columns.input: True must be all, none, the name of"),
+        (
+            {"settings": {"output_compression": "lz4"}},
+            "settings.output_compression: 'lz4' should be 'none', 'gzip', 'zstd' or 'snappy'",
         ),
         (
             {"settings": {"logging_level": "loud"}},
