@@ -90,7 +90,8 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
             message = cause["msg"].removeprefix("Value error, ").replace("Input should", "should")
             if cause["type"] in ("dict_type", "model_type", "model_attributes_type"):
                 message = "must be a mapping of keys to values"
-            given = "" if isinstance(cause["input"], dict) or not location else f" {cause['input']!r}"
+            secret = "credentials" in cause["loc"]
+            given = "" if isinstance(cause["input"], dict) or not location or secret else f" {cause['input']!r}"
             causes.append(f"{location}:{given} {message}" if location else message)
     return "; ".join(dict.fromkeys(causes))
 

@@ -1,7 +1,8 @@
-"""Names of endpoints and deployments, and of the block documents that hold them."""
+"""Names of what is stored, and of the block documents that hold it."""
 
 from __future__ import annotations
 
+import hashlib
 import re
 from typing import Annotated
 
@@ -19,6 +20,44 @@ def _check(value: str) -> str:
 
 Name = Annotated[str, AfterValidator(_check)]
 """Azure ML's rule for endpoints and deployments; upper case is folded, as Prefect's block names know none."""
+
+_DATASTORE = re.compile(r"[a-zA-Z0-9][\w-]{1,127}", re.ASCII)
+_ASSET = re.compile(r"[a-zA-Z0-9_][\w.-]{0,254}", re.ASCII)
+_RESERVED = {"azureml", "data", "file", "http", "https", "models", "runs"}
+
+
+def _check_datastore(value: str) -> str:
+    if not _DATASTORE.fullmatch(value):
+        raise ValueError("must be 2 to 128 letters, digits, dashes and underscores, starting with a letter or digit")
+    if value.lower() in _RESERVED:
+        raise ValueError("means something else in front of a colon: choose another name")
+    return value.lower()
+
+
+def _check_asset(value: str) -> str:
+    if not _ASSET.fullmatch(value):
+        raise ValueError(
+            "must be up to 255 letters, digits, dashes, underscores and dots, starting with no dash or dot"
+        )
+    return value
+
+
+DatastoreName = Annotated[str, AfterValidator(_check_datastore)]
+"""Azure ML's rule and dashes; upper case is folded. One letter would be a Windows drive."""
+
+AssetName = Annotated[str, AfterValidator(_check_asset)]
+"""Azure ML's rule for assets; it also holds for their versions."""
+
+
+def document_name(*parts: str) -> str:
+    """A block document's name for any texts: readable where block names (`[a-z0-9-]+`) allow, and of these texts only.
+
+    A single text that is such a name already stays as it is.
+    """
+    slug = re.sub("[^a-z0-9]+", "-", "-".join(parts).lower()).strip("-")
+    if parts == (slug,):
+        return slug
+    return f"{slug[:100]}-{hashlib.sha256(chr(0).join(parts).encode()).hexdigest()[:16]}"
 
 
 def version_name(endpoint: str, deployment: str, version: int) -> str:

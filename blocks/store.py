@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import httpx
@@ -38,13 +39,16 @@ def create(block: Block, name: str, client: SyncPrefectClient) -> None:
     type(block).register_type_and_schema(client=client)  # pyright: ignore[reportArgumentType]
     schema_id, type_id = type(block)._block_schema_id, type(block)._block_type_id  # pyright: ignore[reportPrivateUsage]
     assert schema_id is not None and type_id is not None  # registering sets both
-    document = BlockDocumentCreate(
-        name=name, data=block.model_dump(mode="json"), block_schema_id=schema_id, block_type_id=type_id
-    )
+    document = BlockDocumentCreate(name=name, data=dump(block), block_schema_id=schema_id, block_type_id=type_id)
     try:
         client.create_block_document(document)
     except ObjectAlreadyExists:
         raise AlreadyExists(f"{_kind(type(block))} {name!r} exists already") from None
+
+
+def dump(block: Block, keys: set[str] | None = None) -> dict[str, Any]:
+    """A block's data, or that of some keys, as it is sent to the server: with its secrets, which the server hides."""
+    return block.model_dump(mode="json", include=keys, context={"include_secrets": True})
 
 
 def load(kind: type[B], name: str, client: SyncPrefectClient) -> B:
@@ -54,6 +58,11 @@ def load(kind: type[B], name: str, client: SyncPrefectClient) -> B:
 
 def list_all(kind: type[B], client: SyncPrefectClient, **equal: Any) -> list[B]:
     """The documents of a kind whose top-level keys have these values, by name; others are not even parsed."""
+    return [block for block, _ in list_dated(kind, client, **equal)]
+
+
+def list_dated(kind: type[B], client: SyncPrefectClient, **equal: Any) -> list[tuple[B, datetime]]:
+    """What list_all gives, each with the time at which the server saved it first, by the server's clock."""
     try:
         found = client.read_block_documents_by_type(kind.get_block_type_slug())  # all: the route knows no pages
     except PrefectHTTPStatusError as error:
@@ -61,7 +70,8 @@ def list_all(kind: type[B], client: SyncPrefectClient, **equal: Any) -> list[B]:
             raise
         return []  # no block of this kind has ever been saved
     wanted = [document for document in found if equal.items() <= document.data.items()]
-    return [_parse(kind, document) for document in sorted(wanted, key=lambda document: document.name or "")]
+    wanted.sort(key=lambda document: document.name or "")
+    return [(_parse(kind, document), document.created or datetime.now(UTC)) for document in wanted]
 
 
 def patch(kind: type[Block], name: str, data: dict[str, Any], client: SyncPrefectClient) -> None:
