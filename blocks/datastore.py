@@ -25,7 +25,7 @@ from ..scoring.errors import AlreadyExists, BatchError, InvalidDocument, NotFoun
 from ..scoring.storage import Folder
 from . import store
 from .names import DatastoreName, document_name
-from .references import DatastorePath, check_path, parse
+from .references import AssetReference, DatastorePath, LocalPath, Url, check_path, parse
 
 DEFAULT = "default"
 SETTING = "PREFECT_BATCH_DATASTORE"
@@ -73,8 +73,6 @@ class Datastore(Block):
 
     @property
     def folder(self) -> Folder:
-        if self.is_plain:
-            return Folder(self.url)
         secret = self._secret_options()
         return Folder(self.url, {**self.options, **secret}, tuple(_secrets(secret)))
 
@@ -115,11 +113,16 @@ def _secrets(value: Any, key: str = "") -> Iterator[str]:
 def open_folder(reference: str) -> Folder:
     """The folder that a reference means, with the options and credentials of its datastore if it names one.
 
-    Raises NotFound for a datastore that does not exist, NoServer when it cannot be asked for.
+    Raises NotFound for a datastore that does not exist, NoServer when it cannot be asked for, InvalidDocument for what
+    is no reference.
     """
     place = parse(reference)
-    if not isinstance(place, DatastorePath):
-        return Folder(reference)
+    if isinstance(place, AssetReference):
+        raise InvalidDocument(f"{reference!r} is a data asset, not a place: find the version that it means first")
+    if isinstance(place, Url):
+        return Folder(place.url)
+    if isinstance(place, LocalPath):
+        return Folder(place.path)
     folder = _cached(place.datastore).folder
     return folder / place.path.rstrip("/") if place.path.strip("/") else folder
 
