@@ -8,6 +8,7 @@ BatchError                      what a user sees as one line
 ├── NoItems                     an input without a single file to score
 ├── JobFailed                   a job that ended without its output
 │   └── InitFailed              the deployment's init() never succeeded
+├── StorageFailed               a storage that cannot be reached, or refuses for reasons of its own
 ├── Unreadable                  a file that is no input for the model
 ├── JobReleased                 a scoring process was asked for after its job was over
 └── MiniBatchFailed             one attempt at one mini-batch went wrong
@@ -55,6 +56,10 @@ class JobFailed(BatchError):
 
 class InitFailed(JobFailed):
     """The scoring process could not be started: init() failed."""
+
+
+class StorageFailed(BatchError):
+    """The storage failed: check that it can be reached and is well, then run it again."""
 
 
 class Unreadable(BatchError):

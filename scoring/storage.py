@@ -1,144 +1,408 @@
-"""Reading and writing job files on any fsspec storage, with the two guarantees that the rest is built on.
+"""Reading and writing files on any fsspec storage, with the guarantees that the rest is built on.
 
-`put` makes a file appear whole or not at all; `create` does so only where nothing stood before. Neither waits for the
-disk (no fsync): the promise is about processes that die, not about power that fails.
+`put` makes a file appear whole or not at all; `create` and `create_stream` do so only where nothing stood before.
+This holds on local disks, S3, Azure and Google storage; on others (sftp, smb, memory, ...) it is as good as what fsspec
+makes of them. None waits for the disk (no fsync): the promise is about processes that die, not about power that fails.
+
+Every operation is tried again after errors that pass by themselves (see retries.py). What is left is raised as
+FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError (the storage says "you may
+not") or StorageFailed; none holds a credential.
 """
 
 from __future__ import annotations
 
 import contextlib
+import io
 import os
-from collections.abc import Generator
+import shutil
+import tempfile
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, cast
-from uuid import uuid4
+from typing import IO, Any, NamedTuple, NoReturn, TypeVar
 
-import fsspec  # pyright: ignore[reportMissingTypeStubs]
 from fsspec.implementations.local import LocalFileSystem  # pyright: ignore[reportMissingTypeStubs]
+
+from . import retries, storage_http
+from .errors import StorageFailed
+from .storage_connect import connect
+from .storage_errors import Redaction, translate
+from .storage_listing import Found, Skip, keep_all, walk_folders, walk_local, walk_objects
+from .storage_transfer import BLOCK, RangeReader, beside, fetch, is_of, put_options
+
+T = TypeVar("T")
+
+OBJECT_STORES = ("s3", "abfs", "gs", "memory")
+"""Protocols of storages that have no folders, only names with slashes."""
+
+__all__ = ["Folder", "Found", "Stat"]
+
+
+class Stat(NamedTuple):
+    """What stands under a name: a folder, or a file of so many bytes (None where the storage does not tell)."""
+
+    is_dir: bool
+    size: int | None
 
 
 class Folder:
-    """A folder on some storage, named by its URL; a plain path is a local folder."""
+    """A folder on some storage.
 
-    def __init__(self, url: str) -> None:
-        fs, path = cast("tuple[Any, str]", fsspec.url_to_fs(url))  # pyright: ignore[reportUnknownMemberType]
-        self.fs: Any = fs
-        self.path: str = path.rstrip("/") or "/"
+    A Folder may hold credentials and cannot be pickled: send its URL or reference, and open it there.
 
-    @property
-    def url(self) -> str:
+    Args:
+        url: a plain path is a local folder.
+        options: for the fsspec filesystem, such as credentials.
+        secrets: texts that must never show in an error.
+
+    Raises StorageFailed for a kind of storage that is not known or whose package is missing.
+    """
+
+    def __init__(self, url: str, options: Mapping[str, Any] | None = None, secrets: Iterable[str] = ()) -> None:
+        self._redact = Redaction(secrets)
+        self.fs: Any
+        self.path: str
+        self.fs, path = connect(url, options or {}, self._redact)
+        self.path = path.rstrip("/") or "/"
+        self.url: str = self.path if self.is_local else url.rstrip("/")
         """A local folder's plain absolute path, or the full URL of a remote one."""
-        return self.path if self.is_local else str(self.fs.unstrip_protocol(self.path))
+        self._is_page = self._is_http and url.endswith("/")
+
+    def __repr__(self) -> str:
+        return f"Folder({self._redact(self.url)!r})"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(f"{self!r} may hold credentials and cannot be pickled: send its URL and open it again there")
 
     @property
     def is_local(self) -> bool:
         return isinstance(self.fs, LocalFileSystem)
 
+    @property
+    def _is_http(self) -> bool:
+        return is_of(self.fs, "http", "https")
+
+    @property
+    def _is_object_store(self) -> bool:
+        return is_of(self.fs, *OBJECT_STORES)
+
     def __truediv__(self, name: str) -> Folder:
         other = object.__new__(Folder)
-        other.fs, other.path = self.fs, self._at(name)
+        other.fs, other.path, other.url = self.fs, self._at(name), self.file_url(name)
+        other._redact, other._is_page = self._redact, self._is_page
         return other
 
     def _at(self, name: str) -> str:
-        return f"{self.path.rstrip('/')}/{name}"
+        """The path of a file on the filesystem; that of the folder itself for an empty name."""
+        if not name:
+            return self.path
+        if self._is_http:
+            return storage_http.join(self.path, name)
+        path = f"{self.path.rstrip('/')}/{name}"
+        if not self.is_local and str(self.fs._strip_protocol(path)).strip("/") != path.strip("/"):
+            raise StorageFailed(f"{self.file_url(name)!r}: this kind of storage cannot hold a file of such a name")
+        return path
 
     def file_url(self, name: str) -> str:
-        return (self / name).url
+        return f"{self.url.rstrip('/')}/{name}" if name else self.url
+
+    def _run(self, what: str, name: str, operation: Callable[[], T]) -> T:
+        """The operation's result, tried again where that helps. Raises what the module promises, and nothing else."""
+        try:
+            return operation() if self.is_local else retries.call(operation)
+        except Exception as error:
+            failed = translate(error, what, self.file_url(name), self._redact)
+        raise failed  # outside of the except block: the storage's own error must not hang on to it
+
+    def _writable(self) -> None:
+        if self._is_http:
+            raise StorageFailed(f"{self._redact(self.url)} can only be read: name a folder on another storage")
 
     def make(self) -> Folder:
         """Create the folder where the storage has such a thing; an existing one is fine."""
-        self.fs.makedirs(self.path, exist_ok=True)
+        self._writable()
+        if not self._is_object_store:
+            self._run("make", "", lambda: self.fs.makedirs(self.path, exist_ok=True))
         return self
 
     def exists(self, name: str = "") -> bool:
-        self.fs.invalidate_cache()
-        return bool(self.fs.exists(self._at(name) if name else self.path))
+        try:
+            self.stat(name)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        return True
+
+    def stat(self, name: str = "") -> Stat:
+        """What stands under a name; on an object store a name with others below it is a folder.
+
+        Raises FileNotFoundError.
+        """
+        path = self._at(name)
+        if self.is_local:
+            about = self._run("look at", name, Path(path).stat)
+            is_dir = Path(path).is_dir()
+            return Stat(is_dir, None if is_dir else about.st_size)
+        if self._is_http:
+            url = path + "/" if self._is_page and not name else path
+            return self._run("look at", name, lambda: Stat(*storage_http.size(self.fs, url)))
+        return self._run("look at", name, lambda: self._stat_object(path))
+
+    def _stat_object(self, path: str) -> Stat:
+        about = self.fs.info(path)
+        if about["type"] == "directory":
+            return Stat(True, None)
+        marks = about["size"] == 0 and self._is_object_store
+        if marks and any(str(entry).strip("/").startswith(path.strip("/") + "/") for entry in self._list(path)):
+            return Stat(True, None)
+        return Stat(False, about["size"])
+
+    def _list(self, path: str) -> list[str]:
+        return [str(entry) for entry in self.fs.ls(path, detail=False)]
 
     def names(self) -> list[str]:
         """Base names of everything in the folder, sorted; [] when it does not exist."""
-        self.fs.invalidate_cache()
         try:
-            found = self.fs.ls(self.path, detail=False)
+            return sorted(self._run("list", "", self._names))
         except FileNotFoundError:
             return []
-        return sorted(str(entry).rstrip("/").rsplit("/", 1)[-1] for entry in found)
+
+    def _names(self) -> list[str]:
+        if self._is_http:
+            return storage_http.names(self.fs, self.path)
+        entries = [entry.rstrip("/") for entry in self._list(self.path) if entry.strip("/") != self.path.strip("/")]
+        return list({entry.rsplit("/", 1)[-1] for entry in entries})
 
     def files(self) -> list[str]:
         """Every file below the folder, as a path relative to it, sorted; [] when it does not exist."""
-        self.fs.invalidate_cache()
-        return sorted(str(path)[len(self.path) :].lstrip("/") for path in self.fs.find(self.path))
+        try:
+            return sorted(found.name for found in self.walk())
+        except FileNotFoundError:
+            return []
+
+    def walk(self, skip: Skip = keep_all) -> Iterator[Found]:
+        """Every file below the folder, folder by folder in the order of their names: the same on every storage.
+
+        Local disks, web servers and storages with folders are listed folder by folder as the iterator goes on; an
+        object store is listed at once. What only marks a folder on an object store is left out.
+
+        Args:
+            skip: true for the base names of files and folders to leave out.
+
+        Raises FileNotFoundError, NotADirectoryError for a file, PermissionError, StorageFailed; all at a step.
+        """
+        if self.is_local:
+            yield from self._translated(walk_local(Path(self.path), skip))
+        elif self._is_http:
+            yield from storage_http.walk(self.fs, self.path, skip, self._run_at)
+        elif not self._is_object_store:
+            yield from walk_folders(self.fs, self.path, skip, self._run_at)
+        else:
+            found = walk_objects(self.fs, self.path, skip, self._run_at)
+            first = next(found, None)
+            if first is None and not self.stat().is_dir:
+                raise NotADirectoryError(20, os.strerror(20), self._redact(self.url))
+            if first is not None:
+                yield first
+            yield from found
+
+    def _run_at(self, what: str, path: str, operation: Callable[[], T]) -> T:
+        name = path.removeprefix(self.path).strip("/")
+        return self._run(what, name, operation)
+
+    def _translated(self, found: Iterator[Found]) -> Iterator[Found]:
+        while (entry := self._run("list", "", lambda: next(found, None))) is not None:
+            yield entry
 
     def read(self, name: str, start: int | None = None, end: int | None = None) -> bytes:
         """The bytes [start, end) of a file. Raises FileNotFoundError."""
-        return bytes(self.fs.cat_file(self._at(name), start=start, end=end))
+        path = self._at(name)
+        return self._run("read", name, lambda: self._read(path, start, end))
+
+    def _read(self, path: str, start: int | None, end: int | None) -> bytes:
+        data = bytes(self.fs.cat_file(path, start=start, end=end))
+        if start is not None and end is not None and len(data) > end - start:
+            return data[start:end]  # a web server that sends the whole file whatever it is asked for
+        return data
+
+    def open(self, name: str = "") -> IO[bytes]:
+        """A large file, to read parts of it: seekable, with a few MB of it in memory.
+
+        It is read in ranges; from a web server that serves none it is copied to a temporary file first. A file that
+        is replaced while it is read may be seen half old and half new.
+
+        Raises FileNotFoundError, IsADirectoryError.
+        """
+        path = self._at(name)
+        if self.is_local:
+            return self._run("read", name, lambda: Path(path).open("rb"))
+        about = self.stat(name)
+        if about.is_dir:
+            raise IsADirectoryError(21, os.strerror(21), self._redact(self.file_url(name)))
+        if about.size is None or (
+            self._is_http and not self._run("look at", name, lambda: storage_http.head(self.fs, path)).ranges
+        ):
+            return self._open_copy(name)
+
+        def read_range(start: int, end: int) -> bytes:
+            data = self.read(name, start, end)
+            if len(data) != end - start:
+                raise StorageFailed(f"{self._redact(self.file_url(name))} changed while it was read: run it again")
+            return data
+
+        return io.BufferedReader(RangeReader(read_range, about.size), BLOCK)
+
+    def _open_copy(self, name: str) -> IO[bytes]:
+        with tempfile.TemporaryDirectory() as directory:
+            copy = Path(directory) / "copy"
+            (error,) = self.fetch([name], [copy])
+            if error is not None:
+                raise error
+            return copy.open("rb")
+
+    def fetch(self, names: Sequence[str], targets: Sequence[Path], limit: int = 16) -> list[Exception | None]:
+        """Copy files to local paths, whose folders are made. Each entry of the result is that file's error.
+
+        A file appears at its target whole or not at all.
+
+        Args:
+            names: relative to the folder.
+            targets: local paths, as many.
+            limit: at most so many files at once, over all Folders of this process on the same storage.
+        """
+        results: list[Exception | None] = [None] * len(names)
+        wanted: list[int] = []
+        for number, name in enumerate(names):
+            try:
+                self._at(name)
+                wanted.append(number)
+            except StorageFailed as error:
+                results[number] = error
+        paths = [self._at(names[number]) for number in wanted]
+        errors = fetch(self.fs, paths, [targets[number] for number in wanted], limit)
+        for number, error in zip(wanted, errors, strict=True):
+            if error is not None:
+                results[number] = translate(error, "fetch", self.file_url(names[number]), self._redact)
+        return results
 
     def put(self, name: str, data: bytes) -> None:
         """Write a file whole or not at all, replacing what stood there."""
-        if not self.is_local:
-            self.fs.pipe_file(self._at(name), data)
-            return
+        self._writable()
+        path = self._at(name)
+        if self.is_local:
+            self._place(name, lambda temporary: temporary.write_bytes(data))
+        else:
+            self._run("write", name, lambda: self.fs.pipe_file(path, data))
+
+    def _place(self, name: str, fill: Callable[[Path], object], new: bool = False) -> None:
+        """Fill a hidden file beside a local one, then give it that one's name; if `new`, only where none stands."""
         target = Path(self._at(name))
-        with _beside(target) as temporary:
-            temporary.write_bytes(data)
-            temporary.replace(target)
+
+        def write() -> None:
+            with beside(target) as temporary:
+                fill(temporary)
+                if new:
+                    os.link(temporary, target)
+                else:
+                    temporary.replace(target)
+
+        self._run("write", name, write)
 
     def create(self, name: str, data: bytes) -> None:
-        """Write a file whole, only where none stands. Raises FileExistsError."""
-        if not self.is_local:
-            self.fs.pipe_file(self._at(name), data, mode="create")
+        """Write a file whole, only where none stands.
+
+        When an answer is lost and the next attempt finds a file with exactly these bytes, it counts as ours: put
+        something into it that no other writer would.
+
+        Raises FileExistsError.
+        """
+        self._writable()
+        path = self._at(name)
+        if self.is_local:
+            self._place(name, lambda temporary: temporary.write_bytes(data), new=True)
             return
-        target = Path(self._at(name))
-        with _beside(target) as temporary:
-            temporary.write_bytes(data)
-            os.link(temporary, target)
+        write: Callable[[], None] = lambda: self.fs.pipe_file(path, data, mode="create")  # noqa: E731
+        self._create(name, write, lambda: self._read(path, None, None) == data)
+
+    def _create(self, name: str, write: Callable[[], None], is_ours: Callable[[], bool]) -> None:
+        unanswered = False
+
+        def attempt() -> None:
+            nonlocal unanswered
+            try:
+                write()
+            except FileExistsError:
+                if not (unanswered and is_ours()):
+                    raise
+            except Exception as error:
+                unanswered = unanswered or retries.is_transient(error)
+                raise
+
+        self._run("write", name, attempt)
 
     @contextlib.contextmanager
     def create_stream(self, name: str) -> Generator[IO[bytes]]:
-        """Write a large file; it appears whole when the block ends well. Raises FileExistsError if there is one."""
+        """Write a large file; it appears whole when the block ends well, and not at all otherwise.
+
+        It is gathered in a temporary file (beside it on a local disk, in the temporary folder for a remote storage,
+        which needs room for it) and sent when the block has ended: nothing of a block that raises reaches the storage.
+
+        Raises FileExistsError if there is one, before the block or after it.
+        """
+        self._writable()
+        path = self._at(name)
+        if self.exists(name):
+            raise FileExistsError(17, os.strerror(17), self._redact(self.file_url(name)))
         if not self.is_local:
-            if self.exists(name):
-                raise FileExistsError(self.file_url(name))
-            stream = self.fs.open(self._at(name), "wb")
-            try:
-                yield stream
-            except BaseException:
-                stream.discard()
-                raise
-            stream.close()
+            with tempfile.TemporaryDirectory() as directory:
+                gathered = Path(directory) / "file"
+                with gathered.open("wb") as stream:
+                    yield stream
+                self._send_new(gathered, name)
             return
-        target = Path(self._at(name))
-        with _beside(target) as temporary:
+        with beside(Path(path)) as temporary:
             with temporary.open("wb") as stream:
                 yield stream
-            os.link(temporary, target)
+            self._run("write", name, lambda: os.link(temporary, path))
+
+    def _send_new(self, local: Path, name: str) -> None:
+        path, options = self._at(name), put_options(self.fs, local.stat().st_size)
+        self._create(
+            name,
+            lambda: self.fs.put_file(str(local), path, mode="create", **options),
+            lambda: self._same(local, name),
+        )
+
+    def _same(self, local: Path, name: str) -> bool:
+        if self.stat(name).size != local.stat().st_size:
+            return False
+        with local.open("rb") as mine, self.open(name) as theirs:
+            while block := mine.read(BLOCK):
+                if theirs.read(len(block)) != block:
+                    return False
+        return True
 
     def upload(self, local: Path, name: str) -> None:
-        """Copy a local file here, whole or not at all."""
-        if not self.is_local:
-            self.fs.put_file(str(local), self._at(name))
+        """Copy a local file here, whole or not at all, replacing what stood there."""
+        self._writable()
+        path = self._at(name)
+        if self.is_local:
+            self._place(name, lambda temporary: shutil.copyfile(local, temporary))
             return
-        target = Path(self._at(name))
-        with _beside(target) as temporary:
-            self.fs.put_file(str(local), str(temporary))
-            temporary.replace(target)
+        options = put_options(self.fs, local.stat().st_size)
+        self._run("write", name, lambda: self.fs.put_file(str(local), path, **options))
 
     def remove(self, name: str) -> None:
         """Delete a file; a missing one is fine."""
+        self._writable()
+        path = self._at(name)
         with contextlib.suppress(FileNotFoundError):
-            self.fs.rm_file(self._at(name))
+            self._run("delete", name, lambda: self.fs.rm_file(path))
 
     def remove_all(self) -> None:
         """Delete the folder and all in it; a missing one is fine."""
+        self._writable()
         with contextlib.suppress(FileNotFoundError):
-            self.fs.rm(self.path, recursive=True)
-
-
-@contextlib.contextmanager
-def _beside(target: Path) -> Generator[Path]:
-    """A hidden temporary name in the target's own folder (a rename must not cross file systems), gone at the end."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.parent / f".{uuid4().hex}.tmp"
-    try:
-        yield temporary
-    finally:
-        temporary.unlink(missing_ok=True)
+            if not self.is_local and not set("*?[").isdisjoint(self.path):
+                for found in list(self.walk()):  # fsspec would take the path for a pattern
+                    self.remove(found.name)
+            else:
+                self._run("delete", "", lambda: self.fs.rm(self.path, recursive=True))

@@ -1,0 +1,103 @@
+"""What a storage's own errors become: one line each, without a secret in it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from collections.abc import Iterable
+from urllib.parse import quote
+
+from . import retries
+from .errors import BatchError, StorageFailed
+
+_SIGNED = re.compile(
+    r"(?i)\b((?:x-amz|x-goog)-(?:signature|credential|security-token)|sig|signature|accountkey|sharedaccesskey"
+    r"|sharedaccesssignature|access_token|password|client_secret)=[^&\s\"';,)>]+"
+)
+_LOGIN = re.compile(r"(://)[^/@\s:]+:[^/@\s]+@")
+_DENIED = frozenset(
+    {
+        "ClientAuthenticationError",
+        "CredentialUnavailableError",
+        "DefaultCredentialsError",
+        "NoAuthTokenError",
+        "NoCredentialsError",
+        "PartialCredentialsError",
+        "RefreshError",
+        "TokenRetrievalError",
+        "UnauthorizedSSOTokenError",
+    }
+)
+_ABSENT = frozenset({"ResourceNotFoundError"})
+_TAKEN = frozenset({"ResourceExistsError"})
+_LONGEST_REASON = 300  # characters
+
+
+class Redaction:
+    """Takes credentials out of texts.
+
+    Args:
+        secrets: texts that must never show; their URL-quoted forms are taken out too.
+    """
+
+    def __init__(self, secrets: Iterable[str] = ()) -> None:
+        forms = {form for text in secrets if text for form in (text, quote(text), quote(text, safe=""))}
+        self._secrets = sorted(forms, key=len, reverse=True)
+
+    def __call__(self, text: str) -> str:
+        for secret in self._secrets:
+            text = text.replace(secret, "***")
+        return _LOGIN.sub(r"\1***@", _SIGNED.sub(r"\1=***", text))
+
+
+def translate(error: Exception, what: str, url: str, redact: Redaction) -> Exception:
+    """The error to raise instead of a storage's own.
+
+    FileNotFoundError, FileExistsError, IsADirectoryError and NotADirectoryError stay what they are, whatever may not
+    be done is a PermissionError, everything else is StorageFailed.
+
+    Args:
+        error: of the storage.
+        what: what was tried, as in "read".
+        url: of the file or folder.
+        redact: of the storage's secrets.
+    """
+    shown = redact(url)
+    if isinstance(error, BatchError):
+        return error
+    links = list(retries.chain(error))
+    for kind, number in (
+        (FileNotFoundError, errno.ENOENT),
+        (FileExistsError, errno.EEXIST),
+        (IsADirectoryError, errno.EISDIR),
+        (NotADirectoryError, errno.ENOTDIR),
+    ):
+        if isinstance(error, kind):
+            return kind(number, os.strerror(number), shown)
+    names = {name for link in links for name in retries.type_names(link)}
+    statuses = {retries.status(link) for link in links}
+    if names & _DENIED or "PermissionError" in names or statuses & {401, 403} or "Forbidden" in str(error):
+        return PermissionError(errno.EACCES, f"may not {what} it ({redact(_reason(links))})", shown)
+    if names & _ABSENT or 404 in statuses:
+        return FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), shown)
+    if names & _TAKEN:
+        return FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), shown)
+    return StorageFailed(f"cannot {what} {shown}: {redact(_reason(links))}{_advice(error)}")
+
+
+def _reason(links: list[BaseException]) -> str:
+    error = links[0]
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    first = next((line.strip() for line in text.splitlines() if line.strip()), "")
+    if len(first) > _LONGEST_REASON:
+        first = first[:_LONGEST_REASON] + "..."
+    return first if " " in first else f"{type(error).__name__}: {first}".rstrip(": ")
+
+
+def _advice(error: Exception) -> str:
+    if isinstance(error, NotImplementedError):
+        return ": this kind of storage cannot do that"
+    if retries.is_transient(error):
+        return " (tried several times: check that the storage can be reached and is well, then run it again)"
+    return ""
