@@ -2,34 +2,31 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from typing import IO, Any
+from typing import Any
 
-import pyarrow  # pyright: ignore[reportMissingTypeStubs]
-import pyarrow.parquet  # pyright: ignore[reportMissingTypeStubs]
-
-from ..scoring import rows
+from ..blocks.settings import ModelSettings
 from ..scoring.errors import AlreadyExists, BatchError
 from ..scoring.parts import Located, Outcome
 from ..scoring.storage import Folder
+from .committed_rows import CommittedRows
+from .parquet_output import SUCCESS, parts_in, write_parts
+from .writers import WRITERS
 
 ERRORS = "errors.jsonl"
-ROW_GROUP = 65_536
-pa: Any = pyarrow
-pq: Any = pyarrow.parquet
+_FOLDER = "score"
 
 
 @contextmanager
 def claim(output: Folder, file_name: str, job_id: str) -> Generator[bool]:
-    """Keep other jobs from the same output file while this one runs. Raises AlreadyExists.
+    """Keep other jobs from the same output file, or ("") folder of files, while this one runs. Raises AlreadyExists.
 
     A job that was killed leaves its claim, and finds it again as its own when it is resumed. The block is told whether
     that is so: then the output may be there already, and be the job's own.
     """
-    marker = f".{file_name}.job"
+    marker = f".{file_name or _FOLDER}.job"
     holder, found = _holder(output, marker, job_id)
     if holder != job_id:
         raise AlreadyExists(
@@ -63,101 +60,31 @@ def in_order(ledger: dict[int, Located], mini_batches: int) -> list[Located]:
     return [ledger[number] for number in range(mini_batches)]
 
 
-def write_output(job: Folder, located: list[Located], output: Folder, name: str, rows_format: str) -> str:
-    """Write the rows of all parts to one file, in order; returns its URL. Raises AlreadyExists if it is there."""
+def write_output(job: Folder, located: list[Located], output: Folder, settings: ModelSettings) -> str:
+    """Write the rows of all parts, in order, to the output file, or to a folder of Parquet files; returns its URL.
+
+    Nothing is left when that fails. Raises AlreadyExists if something is there.
+    """
+    found, name = CommittedRows(job, located), settings.output_file_name
+    url = output.file_url(name) if name else output.url
     try:
-        with output.create_stream(name) as stream:
-            if rows_format == rows.PARQUET:
-                _write_parquet(job, located, stream)
-            elif rows_format == rows.CSV:
-                _write_csv(job, located, stream)
-            else:
-                for _, data in _chunks(job, located):
-                    stream.write(data)
+        if name:
+            with output.create_stream(name) as stream:
+                WRITERS[settings.rows_format](found, stream, settings.compression)
+        else:
+            write_parts(found, output, settings.compression)
     except FileExistsError:
+        what = url if name else f"a part or {SUCCESS} in {url}"
         raise AlreadyExists(
-            f"outputs: {output.file_url(name)} appeared while the job ran and is not overwritten: "
-            "move it away and resume the job"
+            f"outputs: {what} appeared while the job ran and is not overwritten: move it away and resume the job"
         ) from None
-    return output.file_url(name)
+    return url
 
 
-def _chunks(job: Folder, located: list[Located]) -> Iterator[tuple[Outcome, bytes]]:
-    """Outcomes that have rows, and the rows, in order. Neighbours in one part are read at once."""
-    filled = (at for at in located if at.outcome.rows)
-    for name, group in itertools.groupby(filled, key=lambda at: at.name):
-        entries = list(group)
-        start = min(at.offset for at in entries)
-        data = job.read(name, start, max(at.offset + at.outcome.bytes for at in entries))
-        for at in entries:
-            yield at.outcome, data[at.offset - start : at.offset - start + at.outcome.bytes]
-
-
-def _write_csv(job: Folder, located: list[Located], stream: IO[bytes]) -> None:
-    names = (name for at in located if at.outcome.rows for name in at.outcome.columns or [])
-    columns = list(dict.fromkeys(names))
-    stream.write(rows.header(columns) if columns else b"")
-    for outcome, data in _chunks(job, located):
-        same = outcome.columns == columns
-        stream.write(data if same else rows.realign(data, outcome.columns or [], columns))
-
-
-def _write_parquet(job: Folder, located: list[Located], stream: IO[bytes]) -> None:
-    """In row groups of a fixed size: the file does not show how the rows were cut into mini-batches."""
-    schemas: dict[bytes, Any] = {}
-    for _, data in _chunks(job, located):
-        schema = pa.ipc.open_stream(data).schema
-        schemas.setdefault(schema.serialize().to_pybytes(), schema)
-    common = _common(list(schemas.values()))
-    with pq.ParquetWriter(stream, common) as writer:
-        held: list[Any] = []
-        count = 0
-        for _, data in _chunks(job, located):
-            held.append(_conform(pa.ipc.open_stream(data).read_all(), common))
-            count += len(held[-1])
-            if count >= ROW_GROUP:
-                held = _write_groups(writer, held)
-                count = len(held[0])
-        if held:
-            writer.write_table(pa.concat_tables(held).combine_chunks(), row_group_size=ROW_GROUP)
-
-
-def _write_groups(writer: Any, held: list[Any]) -> list[Any]:
-    table = pa.concat_tables(held).combine_chunks()
-    whole = len(table) // ROW_GROUP * ROW_GROUP
-    writer.write_table(table.slice(0, whole), row_group_size=ROW_GROUP)
-    return [table.slice(whole)]
-
-
-def _common(schemas: list[Any]) -> Any:
-    """One schema for all. A column of types that have nothing in common becomes text: the rows are committed, and a
-    job must not fail for them at its end."""
-    fields: dict[str, list[Any]] = {}
-    for schema in schemas:
-        for field in schema:
-            fields.setdefault(field.name, []).append(pa.schema([field]))
-    return pa.schema([_field(name, alone) for name, alone in fields.items()])
-
-
-def _field(name: str, alone: list[Any]) -> Any:
-    try:
-        return pa.unify_schemas(alone, promote_options="permissive").field(0)
-    except pa.ArrowTypeError:
-        return pa.field(name, pa.string())
-
-
-def _conform(table: Any, schema: Any) -> Any:
-    return pa.table([_column(table, field) for field in schema], schema=schema)
-
-
-def _column(table: Any, field: Any) -> Any:
-    if field.name not in table.column_names:
-        return pa.nulls(len(table), field.type)
-    column = table[field.name]
-    try:
-        return column.cast(field.type, safe=False)  # safe would refuse whole numbers above 2^53 as double
-    except pa.ArrowNotImplementedError:  # a list as text
-        return pa.array([None if value is None else str(value) for value in column.to_pylist()], field.type)
+def remove_output(output: Folder, file_name: str) -> None:
+    """Remove what a run of the same job that was killed has written."""
+    for name in [file_name] if file_name else parts_in(output):
+        output.remove(name)
 
 
 def write_errors(job: Folder, located: list[Located]) -> int:

@@ -1,26 +1,25 @@
-"""Collecting: one output whatever the mini-batches, and nobody else writes it meanwhile."""
+"""Collecting: an output appears whole or not at all, and nobody else writes it meanwhile."""
 
 from __future__ import annotations
 
-import io
+import itertools
 import json
-from collections.abc import Callable
+import random
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
-from prefect_batch.flows import collect
+from prefect_batch.blocks.settings import ModelSettings
+from prefect_batch.flows import collect, parquet_output, row_groups
+from prefect_batch.flows.committed_rows import Chunks, CommittedRows
 from prefect_batch.scoring import rows
 from prefect_batch.scoring.contract import ItemError
 from prefect_batch.scoring.errors import AlreadyExists, BatchError
-from prefect_batch.scoring.parts import Outcome, PartWriter, committed
+from prefect_batch.scoring.parts import Located, Outcome, PartWriter, committed
 from prefect_batch.scoring.storage import Folder
-
-Write = Callable[..., bytes]
 
 
 @pytest.fixture
@@ -33,116 +32,94 @@ def output(tmp_path: Path) -> Folder:
     return Folder(str(tmp_path / "out"))
 
 
-@pytest.fixture
-def collected(tmp_path: Path) -> Callable[..., bytes]:
-    """Commits each result as a mini-batch, three a part, written last shard first; returns the output."""
-    made: list[int] = []
-
-    def write(results: list[Any], rows_format: str) -> bytes:
-        made.append(len(made))
-        job, output = Folder(str(tmp_path / f"job-{made[-1]}")), Folder(str(tmp_path / f"out-{made[-1]}"))
-        for start in reversed(range(0, len(results), 3)):
-            writer = PartWriter(job, start // 3, 1)
-            for number, result in enumerate(results[start : start + 3], start):
-                chunk = rows.encode(result, rows_format)
-                writer.add(Outcome(number, 1, rows=chunk.rows, columns=chunk.columns), chunk.data)
-            writer.commit()
-        located = collect.in_order(committed(job), len(results))
-        url = collect.write_output(job, located, output, "predictions.out", rows_format)
-        assert url == output.file_url("predictions.out")
-        return output.read("predictions.out")
-
-    return write
+@pytest.fixture(params=["local", "memory"])
+def anywhere(request: pytest.FixtureRequest, tmp_path: Path) -> Folder:
+    """A folder on this machine, and one in a store."""
+    return Folder(str(tmp_path / "out") if request.param == "local" else f"memory://{tmp_path.name}/out").make()
 
 
-def read_parquet(data: bytes) -> pa.Table:
-    return pq.read_table(io.BytesIO(data))
+def settings(file_name: str, **more: Any) -> ModelSettings:
+    return ModelSettings(output_file_name=file_name, **more)
 
 
-@pytest.mark.parametrize("rows_format", [rows.CSV, rows.JSONL, rows.AZUREML, rows.PARQUET])
-@pytest.mark.parametrize("size", [1, 3, 4, 100])
-def test_the_output_does_not_show_the_mini_batches(collected: Write, rows_format: str, size: int) -> None:
-    frame = pd.DataFrame({"n": range(100), "x": [n / 7 for n in range(100)], "t": [f"text, {n}" for n in range(100)]})
-    whole = collected([frame], rows_format)
-    assert collected([frame[n : n + size] for n in range(0, 100, size)], rows_format) == whole
-    if rows_format == rows.CSV:
-        assert whole == frame.to_csv(index=False).encode()
+def commit(job: Folder, frames: list[pd.DataFrame], rows_format: str) -> list[Located]:
+    writer = PartWriter(job, 0, 1)
+    for number, frame in enumerate(frames):
+        chunk = rows.encode(frame, rows_format)
+        writer.add(Outcome(number, 1, rows=chunk.rows, columns=chunk.columns), chunk.data)
+        writer.commit()
+    return collect.in_order(committed(job), len(frames))
 
 
-def test_parquet_row_groups_do_not_show_the_mini_batches(collected: Write, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(collect, "ROW_GROUP", 16)
-    frame = pd.DataFrame({"n": range(100), "t": [str(n) for n in range(100)]})
-    cuts = [
-        [frame],
-        [frame[:16], frame[16:]],
-        [frame[n : n + 7] for n in range(0, 100, 7)],
-        [frame[:3], frame[3:99], frame[99:]],
-    ]
-    outputs = {collected(cut, rows.PARQUET) for cut in cuts}
-    assert len(outputs) == 1
-    about = pq.ParquetFile(io.BytesIO(outputs.pop())).metadata
-    assert [about.row_group(n).num_rows for n in range(about.num_row_groups)] == [16] * 6 + [4]
+FRAME = pd.DataFrame({"n": range(10), "t": [f"text {n}" for n in range(10)]})
 
 
-def test_csv_of_differing_columns_is_aligned_by_name(collected: Write) -> None:
-    data = collected(
-        [
-            pd.DataFrame({"a": [1], "b": ["x, y"]}),
-            pd.DataFrame({"b": ["z"], "c": [2.5]}),
-            pd.DataFrame(),
-            pd.DataFrame({"a": [3], "b": ["last"]}),
-        ],
-        rows.CSV,
+@pytest.mark.parametrize("name", ["x.csv", "x.csv.gz", "x.jsonl.zst", "x.parquet"])
+def test_an_output_is_one_file(job: Folder, anywhere: Folder, name: str) -> None:
+    located = commit(job, [FRAME[:3], FRAME[3:]], settings(name).rows_format)
+    assert collect.write_output(job, located, anywhere, settings(name)) == anywhere.file_url(name)
+    assert anywhere.files() == [name]
+
+
+def test_an_output_is_a_folder(job: Folder, anywhere: Folder) -> None:
+    located = commit(job, [FRAME[:3], FRAME[3:]], rows.PARQUET)
+    assert collect.write_output(job, located, anywhere, settings("")) == anywhere.url
+    assert anywhere.files() == ["_SUCCESS", "part-00000.parquet"]
+    read = pd.read_parquet(anywhere.url, engine="pyarrow")
+    pd.testing.assert_frame_equal(read, FRAME)
+
+
+@pytest.mark.parametrize("name", ["x.csv", "x.csv.gz", "x.jsonl.zst", "x.parquet", ""])
+def test_a_failure_in_the_middle_leaves_nothing(
+    job: Folder, anywhere: Folder, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither under the final name nor any other; what stood there stays."""
+    monkeypatch.setattr(row_groups, "ROWS", 10)
+    monkeypatch.setattr(parquet_output, "PART_BYTES", parquet_output.BYTES)  # a file for each row group
+    anywhere.put("other", b"somebody's")
+    noise = pd.DataFrame({"t": [random.Random(n).randbytes(100_000).hex() for n in range(30)]})
+    located = commit(job, [noise[:25], noise[25:]], settings(name).rows_format)
+    parts, passes, seen = CommittedRows.parts, itertools.count(1), list[str]()
+    last = 2 if settings(name).rows_format == rows.PARQUET else 1  # the first finds the schema
+
+    def broken(found: CommittedRows) -> Iterator[Chunks]:
+        breaks = next(passes) == last
+        for number, chunks in enumerate(parts(found)):
+            if breaks and number == 1:
+                seen.extend(file for file in anywhere.files() if not file.startswith("."))
+                raise OSError("gone")
+            yield chunks
+
+    monkeypatch.setattr(CommittedRows, "parts", broken)
+    with pytest.raises(OSError, match=r"^gone$"):
+        collect.write_output(job, located, anywhere, settings(name))
+    assert anywhere.names() == ["other"]
+    assert seen == (["other"] if name else ["other", "part-00000.parquet"])
+
+
+@pytest.mark.parametrize("there", ["part-00000.parquet", "part-77777.parquet", "_SUCCESS"])
+def test_a_folder_that_holds_an_output_is_left_alone(job: Folder, anywhere: Folder, there: str) -> None:
+    anywhere.put(there, b"somebody's")
+    located = commit(job, [FRAME], rows.PARQUET)
+    with pytest.raises(AlreadyExists, match=r"a part or _SUCCESS in .*/out appeared while the job ran"):
+        collect.write_output(job, located, anywhere, settings(""))
+    assert anywhere.files() == [there]
+
+
+@pytest.mark.parametrize("name", ["", "x.csv"])
+def test_what_a_killed_run_wrote_is_removed(anywhere: Folder, name: str) -> None:
+    for file in ("part-00000.parquet", "part-00001.parquet", "_SUCCESS", "x.csv", "mine"):
+        anywhere.put(file, b"")
+    collect.remove_output(anywhere, name)
+    assert anywhere.files() == (
+        ["mine", "x.csv"] if name == "" else ["_SUCCESS", "mine", "part-00000.parquet", "part-00001.parquet"]
     )
-    assert data.decode().splitlines() == ["a,b,c", '1,"x, y",', ",z,2.5", "3,last,"]
-
-
-def test_no_rows_at_all(collected: Write) -> None:
-    empty = [pd.DataFrame(), pd.DataFrame()]
-    assert collected(empty, rows.CSV) == b""
-    assert collected(empty, rows.JSONL) == b""
-    assert read_parquet(collected(empty, rows.PARQUET)).num_rows == 0
-
-
-@pytest.mark.parametrize(
-    ("first", "second", "expected"),
-    [
-        ([1, 2], [0.5], [1.0, 2.0, 0.5]),
-        ([2**60 + 1], [0.5], [float(2**60 + 1), 0.5]),
-        ([1], ["x"], ["1", "x"]),
-        ([True], [1], ["true", "1"]),
-        ([[1, 2]], ["x"], ["[1, 2]", "x"]),
-        ([None], ["x"], [None, "x"]),
-        ([None], [1], [None, 1]),
-    ],
-)
-def test_parquet_of_differing_types(collected: Write, first: list[Any], second: list[Any], expected: list[Any]) -> None:
-    frames = [
-        pd.DataFrame({"a": pd.Series(values, dtype=None if values[0] is not None else object)})
-        for values in (first, second)
-    ]
-    assert read_parquet(collected(frames, rows.PARQUET))["a"].to_pylist() == expected
-
-
-def test_parquet_of_differing_columns(collected: Write) -> None:
-    frames = [pd.DataFrame({"a": [1], "b": ["x"]}), pd.DataFrame({"b": ["y"], "c": [2.5]})]
-    assert read_parquet(collected(frames, rows.PARQUET)).to_pylist() == [
-        {"a": 1, "b": "x", "c": None},
-        {"a": None, "b": "y", "c": 2.5},
-    ]
-
-
-def test_parquet_of_categories_that_differ(collected: Write) -> None:
-    frames = [pd.DataFrame({"a": pd.Categorical(values)}) for values in (["x", "y"], ["z"])] + [
-        pd.DataFrame({"a": ["t"]})
-    ]
-    assert read_parquet(collected(frames, rows.PARQUET))["a"].to_pylist() == ["x", "y", "z", "t"]
 
 
 def test_an_output_that_appeared_meanwhile_is_kept(job: Folder, output: Folder) -> None:
     output.put("x.csv", b"somebody's")
     with pytest.raises(AlreadyExists, match=r"x.csv appeared while the job ran and is not overwritten: move it away"):
-        collect.write_output(job, [], output, "x.csv", rows.CSV)
+        collect.write_output(job, [], output, settings("x.csv"))
     assert output.read("x.csv") == b"somebody's"
 
 
@@ -192,6 +169,18 @@ def test_a_claim_keeps_others_away_until_it_ends(output: Folder) -> None:
     assert output.names() == []
     with collect.claim(output, "x.csv", "job-2"):
         pass
+
+
+def test_a_claim_of_a_folder(output: Folder) -> None:
+    with collect.claim(output, "", "job-1") as found:
+        assert not found
+        with (
+            pytest.raises(AlreadyExists, match=r"outputs: job job-1 is writing .*/out/: name another output folder"),
+            collect.claim(output, "", "job-2"),
+        ):
+            pass
+        assert output.names() == [".score.job"]
+    assert output.names() == []
 
 
 def test_a_claim_ends_with_an_error(output: Folder) -> None:

@@ -1,0 +1,90 @@
+"""Writers: the committed rows of a job as one file. One function a format, all with one signature.
+
+The bytes depend on the rows alone, not on how they were cut into mini-batches and parts, and memory is bounded.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
+from typing import IO, Any
+
+import pyarrow  # pyright: ignore[reportMissingTypeStubs]
+
+from ..scoring import rows
+from .committed_rows import CommittedRows
+from .parquet_output import write_parquet
+
+_BLOCK = 1024 * 1024
+pa: Any = pyarrow
+
+Writer = Callable[[CommittedRows, IO[bytes], str | None], None]
+"""Takes the rows, an open file that it leaves open, and a compression or None."""
+
+
+def write_csv(found: CommittedRows, stream: IO[bytes], compression: str | None) -> None:
+    """One header, and all rows in its columns."""
+    columns = found.columns
+
+    def texts() -> Iterator[bytes | memoryview]:
+        yield rows.header(columns) if columns else b""
+        for outcome, data in found:
+            same = outcome.columns == columns
+            yield data if same else rows.realign(bytes(data), outcome.columns or [], columns)
+
+    _write_text(texts(), stream, compression)
+
+
+def write_lines(found: CommittedRows, stream: IO[bytes], compression: str | None) -> None:
+    """Rows as they are, of a format without a header."""
+    _write_text((data for _, data in found), stream, compression)
+
+
+WRITERS: dict[str, Writer] = {
+    rows.CSV: write_csv,
+    rows.JSONL: write_lines,
+    rows.AZUREML: write_lines,
+    rows.PARQUET: write_parquet,
+}
+
+
+def _write_text(texts: Iterable[bytes | memoryview], stream: IO[bytes], compression: str | None) -> None:
+    with nullcontext(stream) if compression is None else _compressed(stream, compression) as out:
+        for block in _blocks(texts):
+            out.write(block)
+
+
+def _compressed(stream: IO[bytes], compression: str) -> Any:
+    """A stream that compresses; without a time in it, so that the same rows give the same bytes."""
+    if compression == "gzip":  # pyarrow has its slowest level only
+        return gzip.GzipFile("", "wb", compresslevel=6, fileobj=stream, mtime=0)
+    return pa.CompressedOutputStream(pa.PythonFile(_LeftOpen(stream), "w"), compression)
+
+
+class _LeftOpen(io.RawIOBase):
+    """A stream that closing does not reach: the compressor closes it also when it failed, and closing is what makes an
+    object appear under its name."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any, /) -> int:
+        return self._stream.write(data)
+
+
+def _blocks(texts: Iterable[bytes | memoryview]) -> Iterator[bytes]:
+    """The same bytes in blocks of one size: where a compressor is called may show in what it gives."""
+    held = bytearray()
+    for text in texts:
+        held += text
+        whole = len(held) // _BLOCK * _BLOCK
+        for start in range(0, whole, _BLOCK):
+            yield bytes(held[start : start + _BLOCK])
+        del held[:whole]
+    if held:
+        yield bytes(held)
