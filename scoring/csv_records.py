@@ -47,7 +47,7 @@ class RowScanner:
         self._quoting = delimiter is not None
         self._openers = frozenset(b"\n" + (delimiter or b""))
         self._opens_after = _lookup(bytes(self._openers) + b'"')
-        self._maybe_blank = _lookup(b"\n\r" + blank)
+        self._maybe_blank = _lookup(b"\r" + blank)
         self._offset = start
         self._carry = b""
         self._inside = False
@@ -124,9 +124,9 @@ class RowScanner:
             self._only_blank = self._only_blank and self._is_blank(data)
             return newlines
         ends = newlines + 1
-        rows = np.ones(ends.size, np.bool_)
-        rows[0] = not (self._only_blank and self._is_blank(data[: ends[0]]))
-        for line in np.flatnonzero(self._maybe_blank[array[ends[:-1]]]).tolist():
+        first_bytes = array[ends[:-1]]
+        rows = np.append(not (self._only_blank and self._is_blank(data[: ends[0]])), first_bytes != _LF)
+        for line in np.flatnonzero(self._maybe_blank[first_bytes]).tolist():
             rows[line + 1] = not self._is_blank(data[ends[line] : ends[line + 1]])
         self._only_blank = self._is_blank(data[ends[-1] :])
         return ends if rows.all() else ends[rows]
@@ -136,7 +136,7 @@ class RowScanner:
 
     def _refuse_lone_returns(self, array: NDArray[np.uint8], quotes: Offsets, inside: bool) -> None:
         returns = np.flatnonzero(array == _CR)
-        lone = returns[array[returns + 1] != _LF]
+        lone = returns[array.take(returns + 1, mode="clip") != _LF]  # before the end, only another one was held back
         if lone.size and _outside(lone, quotes, inside).any():
             raise NotSplittable(_LONE_RETURN)
 
