@@ -1,38 +1,42 @@
-"""A deployment without a scoring script: an MLflow model, given CSV, Parquet or image files.
+"""A deployment without a scoring script: an MLflow model, given tables or images.
 
 Azure ML calls predict() once a file. A call costs 5-30 ms whatever its size, so here a mini-batch of like files is
-one call; where that fails, each file is tried alone, so that only the bad one is counted.
+one call; where that fails, each file is tried alone, so that only the bad one is counted. A long compressed table,
+which cannot be split, is predicted in chunks as it is read.
 """
 
 from __future__ import annotations
 
 import itertools
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 
 from . import rows
+from .columns import Origin, OutputColumns, file_label, lay_out
 from .contract import ItemError, Scored, ScoringSpec
-from .errors import MiniBatchFailed
+from .errors import MiniBatchFailed, Unreadable
 from .items import LocalItem
-from .reading import IMAGES, TABLES, Unreadable, read_image, read_table
+from .reading import IMAGES, read_image, read_table
+from .table_files import COMPRESSIONS, TABLES, Table, ending
 from .traces import describe, traceback_text
 
 
 @dataclass
 class _Input:
-    """One readable file: a table, or an array whose first axis counts images."""
+    """One readable file, or a chunk of one: a table, or an array whose first axis counts images or rows."""
 
     position: int
     name: str
     label: str
     data: Any
-    first_row: int
-    tabular: bool
+    first_row: int = 0
+    carried: pd.DataFrame | None = None
+    """Input columns for the output; None for an image."""
 
     @property
     def rows(self) -> int:
@@ -54,6 +58,7 @@ class MlflowScorer:
         import mlflow.pyfunc
 
         self.spec = spec
+        self.asked = OutputColumns(**spec.output_columns)
         self.model: Any = mlflow.pyfunc.load_model(str(spec.mlflow_model), suppress_warnings=True)
         schema: Any = self.model.metadata.get_input_schema()
         self.tensor: Any = schema.inputs[0] if schema is not None and schema.is_tensor_spec() else None
@@ -68,13 +73,19 @@ class MlflowScorer:
         mini-batch is left to be tried again until the `final` attempt, which keeps the good files.
         """
         inputs: list[_Input] = []
+        outputs: dict[int, pd.DataFrame] = {}
         errors: list[ItemError] = []
         for position, item in enumerate(items):
             try:
-                inputs.append(self._read(position, item))
+                chunks = self._read(position, item)
+                head = list(itertools.islice(chunks, 2))
             except Exception as error:
-                errors.append(ItemError([item.name], *describe(error), traceback_text(error)))
-        outputs: dict[int, pd.DataFrame] = {}
+                errors.append(_item_error(item.name, error))
+                continue
+            if len(head) == 1:
+                inputs += head
+            elif (frame := self._predict_stream(itertools.chain(head, chunks), item, errors, final)) is not None:
+                outputs[position] = frame
         for _, group in itertools.groupby(inputs, key=lambda item: item.like):
             self._predict_group(list(group), outputs, errors, final)
         frame = _join([outputs[position] for position in sorted(outputs)])
@@ -83,20 +94,29 @@ class MlflowScorer:
     def shutdown(self) -> None:
         return None
 
-    def _read(self, position: int, item: LocalItem) -> _Input:
-        path, name, kind = item.path, item.name, Path(item.path).suffix.lower()
-        label = rows.printable(Path(item.file).name if self.spec.output_format == rows.AZUREML else item.file)
+    def _read(self, position: int, item: LocalItem) -> Iterator[_Input]:
+        """The file, in one chunk unless it is a long compressed table."""
+        name, kind, label = item.name, ending(item.path), file_label(item, self.spec.output_format)
         if kind in TABLES:
-            data: Any = read_table(path, self.columns)
-            if self.tensor is not None:
-                data = self._tensor(data.to_numpy(), count=len(data))
-            return _Input(position, name, label, data, item.first_row, tabular=True)
-        if kind in IMAGES:
-            image = read_image(path)
-            stack = image[None] if self.tensor is None else self._tensor(image[None], count=1)
-            return _Input(position, name, label, stack, 0, tabular=False)
-        known = " ".join(sorted(TABLES | IMAGES))
-        raise Unreadable(f"files ending in {kind!r} are not known (known are {known}): give the deployment a script")
+            for table in read_table(item.path, self.columns, self.asked.input, item.first_row):
+                yield self._table(table, position, name, label)
+        elif kind in IMAGES:
+            if self.asked.named:
+                raise Unreadable(f"an image has no column {', '.join(map(repr, self.asked.named))} (output_columns)")
+            image = read_image(item.path)
+            yield _Input(position, name, label, image[None] if self.tensor is None else self._tensor(image[None], 1))
+        else:
+            known, packed = " ".join(sorted(TABLES | IMAGES)), " ".join(sorted(COMPRESSIONS))
+            raise Unreadable(
+                f"files ending in {kind!r} are not known (known are {known}, text tables also with {packed} behind): "
+                "give the deployment a script"
+            )
+
+    def _table(self, table: Table, position: int, name: str, label: str) -> _Input:
+        data: Any = table.data
+        if self.tensor is not None:
+            data = self._tensor(data.to_numpy(), count=len(data))
+        return _Input(position, name, label, data, table.first_row, table.carried)
 
     def _tensor(self, array: np.ndarray[Any, Any], count: int) -> np.ndarray[Any, Any]:
         """The array in the signature's type and shape; a first axis of unknown length counts the images or rows."""
@@ -115,19 +135,44 @@ class MlflowScorer:
     ) -> None:
         filled = [item for item in group if item.rows]
         outputs.update({item.position: pd.DataFrame() for item in group if not item.rows})
-        together = len(filled) > 1 and (filled[0].tabular or self.tensor is not None)
+        together = len(filled) > 1 and (filled[0].carried is not None or self.tensor is not None)
         if together and (frames := self._predict_together(filled)) is not None:
             outputs.update({item.position: frame for item, frame in zip(filled, frames, strict=True)})
             return
         for item in filled:
+            if (frame := self._predict_alone(item, errors, final)) is not None:
+                outputs[item.position] = frame
+
+    def _predict_alone(self, item: _Input, errors: list[ItemError], final: bool) -> pd.DataFrame | None:
+        """The output's rows of one file or chunk; None, and an error, where predict() refuses it for good."""
+        try:
+            return self._label(rows.as_frame(_checked(self._predict(item.data))), item)
+        except Exception as error:
+            deterministic = isinstance(error, Unreadable) or type(error).__name__ == "MlflowException"
+            if not (final or deterministic):
+                kind, message = describe(error)
+                raise MiniBatchFailed(f"{item.name}: {message}", kind, traceback_text(error)) from error
+            errors.append(_item_error(item.name, error))
+            return None
+
+    def _predict_stream(
+        self, chunks: Iterator[_Input], item: LocalItem, errors: list[ItemError], final: bool
+    ) -> pd.DataFrame | None:
+        """A long file chunk by chunk. One chunk that cannot be read or predicted fails all of the file."""
+        frames: list[pd.DataFrame] = []
+        while True:
             try:
-                outputs[item.position] = _rows(self._predict(item.data), item)
+                chunk = next(chunks, None)
             except Exception as error:
-                deterministic = type(error).__name__ == "MlflowException"
-                if not (final or deterministic):
-                    kind, message = describe(error)
-                    raise MiniBatchFailed(f"{item.name}: {message}", kind, traceback_text(error)) from error
-                errors.append(ItemError([item.name], *describe(error), traceback_text(error)))
+                errors.append(_item_error(item.name, error))
+                return None
+            if chunk is None:
+                return _join(frames)
+            if chunk.rows:
+                frame = self._predict_alone(chunk, errors, final)
+                if frame is None:
+                    return None
+                frames.append(frame)
 
     def _predict_together(self, items: list[_Input]) -> list[pd.DataFrame] | None:
         """One predict() for all, cut back into files; None where it fails or does not give a row for each row."""
@@ -142,11 +187,22 @@ class MlflowScorer:
         if len(frame) != sum(item.rows for item in items):
             return None
         starts = itertools.accumulate((item.rows for item in items), initial=0)
-        return [_label(frame.iloc[s : s + item.rows], item) for s, item in zip(starts, items, strict=False)]
+        return [self._label(frame.iloc[s : s + item.rows], item) for s, item in zip(starts, items, strict=False)]
 
     def _predict(self, data: Any) -> Any:
         # Without a tensor signature MLflow models take one image, not a stack of one.
-        return self.model.predict(data[0] if isinstance(data, np.ndarray) and self.tensor is None else data)
+        one: Any = data[0] if isinstance(data, np.ndarray) and self.tensor is None else data
+        return self.model.predict(one, params=self.spec.params) if self.spec.params else self.model.predict(one)
+
+    def _label(self, frame: pd.DataFrame, item: _Input) -> pd.DataFrame:
+        if self.asked.input and item.carried is not None and len(frame) != item.rows:
+            raise Unreadable(
+                f"the model gave {len(frame)} rows for {item.rows}: there is no telling which input columns go with "
+                "which: set output_columns.input to none"
+            )
+        numbers = None if item.carried is None else np.arange(item.first_row, item.first_row + len(frame))
+        carried = item.carried if self.asked.input else None
+        return lay_out(frame, self.asked, Origin(item.label, numbers, carried), self.spec.output_format)
 
     def _encode(self, frame: pd.DataFrame) -> rows.Chunk:
         if self.spec.output_action == "summary_only":
@@ -166,24 +222,8 @@ def _checked(prediction: Any) -> Any:
     return np.atleast_1d(array)
 
 
-def _rows(prediction: Any, item: _Input) -> pd.DataFrame:
-    return _label(rows.as_frame(_checked(prediction)), item)
-
-
-def _label(frame: pd.DataFrame, item: _Input) -> pd.DataFrame:
-    """Put the row's number within its file in front and the file's name behind, as Azure ML lays them out."""
-    labelled = frame.reset_index(drop=True)
-    labelled.columns = [str(column) for column in labelled.columns]
-    if item.tabular:
-        labelled.insert(0, _free("row", labelled), np.arange(item.first_row, item.first_row + len(labelled)))
-    labelled[_free("file_name", labelled)] = item.label
-    return labelled
-
-
-def _free(name: str, frame: pd.DataFrame) -> str:
-    while name in frame.columns:
-        name += "_"
-    return name
+def _item_error(name: str, error: Exception) -> ItemError:
+    return ItemError([name], *describe(error), traceback_text(error))
 
 
 def _join(frames: list[pd.DataFrame]) -> pd.DataFrame:

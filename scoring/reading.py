@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from . import table_files
 from .errors import Unreadable
+from .table_files import Columns, Table
 
-TABLES = {".csv", ".parquet", ".pqt"}
 IMAGES = {".png", ".jpg", ".jpeg", ".tiff", ".tif", ".bmp", ".gif"}
 _TYPES: dict[str, str] = {
     "double": "float64",
@@ -24,74 +25,93 @@ _TYPES: dict[str, str] = {
 }
 
 
-def read_table(path: str, columns: dict[str, tuple[str, bool]] | None) -> pd.DataFrame:
-    """Read a CSV or Parquet file.
+def read_table(
+    path: str, columns: dict[str, tuple[str, bool]] | None, carry: Columns | None = None, first_row: int = 0
+) -> Iterator[Table]:
+    """Read a table file: one chunk, or several of a long compressed one.
 
     Args:
         path: a local file.
         columns: the signature: MLflow type name and whether the column is required, by column name, in order.
-            None for a model without a column signature: types are what pandas finds.
+            None for a model without a column signature: types are what pandas finds, in each chunk.
+        carry: columns wanted beside those of the signature, as they are written in the file.
+        first_row: number of the file's first row, for a piece of a larger file.
 
     Raises Unreadable naming the column, the first bad row (counted from 0) and what the signature wants.
     """
     text = {name for name, (kind, _) in (columns or {}).items() if kind == "string"}
-    if Path(path).suffix.lower() == ".csv":
-        frame = pd.read_csv(path, dtype=dict.fromkeys(text, "object"))
-    else:
-        frame = pd.read_parquet(path)
-    if columns is None:
-        return frame
+    for chunk in table_files.read_chunks(path, text, carry or []):
+        chunk.first_row += first_row
+        if columns is not None:
+            chunk.data = _conform(chunk.data, columns, chunk.first_row)
+        yield chunk
+
+
+def _conform(frame: pd.DataFrame, columns: dict[str, tuple[str, bool]], first_row: int) -> pd.DataFrame:
+    if not len(frame.columns) and not len(frame):  # JSON Lines without a line: no header either
+        return pd.DataFrame(columns=list(columns))
     missing = [name for name, (_, required) in columns.items() if required and name not in frame.columns]
     if missing:
         raise Unreadable(f"column {', '.join(map(repr, missing))} of the model's signature is not in the file")
     return pd.DataFrame(
-        {name: _cast(frame[name], name, kind) for name, (kind, _) in columns.items() if name in frame.columns}
+        {
+            name: _Cast(name, kind, first_row)(frame[name])
+            for name, (kind, _) in columns.items()
+            if name in frame.columns
+        }
     )
 
 
-def _cast(column: pd.Series[Any], name: str, kind: str) -> pd.Series[Any]:
-    target = _TYPES.get(kind)
-    if target is None or str(column.dtype) == target:  # arrays, objects, maps and bytes pass as they are
-        return column
-    if target == "string":
-        return column.where(column.isna(), column.astype(str)).astype("object")
-    if target == "datetime":
-        return _convert(column, name, kind, pd.to_datetime)
-    if target == "bool":
-        return _boolean(column, name)
-    numbers: pd.Series[Any] = _convert(column, name, kind, pd.to_numeric)
-    if target.startswith("int"):
-        _check_whole(numbers, name, kind, target)
-    return numbers.astype(target)  # pyright: ignore[reportCallIssue, reportArgumentType, reportUnknownVariableType]
+@dataclass
+class _Cast:
+    """Brings the column `name` to MLflow's type `kind`; rows count from `first_row`."""
 
+    name: str
+    kind: str
+    first_row: int
 
-def _convert(column: pd.Series[Any], name: str, kind: str, convert: Callable[..., Any]) -> pd.Series[Any]:
-    converted = convert(column, errors="coerce")
-    _refuse(column, converted.isna() & column.notna(), name, kind)
-    return converted
+    def __call__(self, column: pd.Series[Any]) -> pd.Series[Any]:
+        target = _TYPES.get(self.kind)
+        if target is None or str(column.dtype) == target:  # arrays, objects, maps and bytes pass as they are
+            return column
+        if target == "string":
+            return column.where(column.isna(), column.astype(str)).astype("object")
+        if target == "datetime":
+            return self._convert(column, pd.to_datetime)
+        if target == "bool":
+            return self._boolean(column)
+        numbers: pd.Series[Any] = self._convert(column, pd.to_numeric)
+        if target.startswith("int"):
+            self._check_whole(numbers, target)
+        return numbers.astype(target)  # pyright: ignore[reportCallIssue, reportArgumentType, reportUnknownVariableType]
 
+    def _convert(self, column: pd.Series[Any], convert: Callable[..., Any]) -> pd.Series[Any]:
+        converted = convert(column, errors="coerce")
+        self._refuse(column, converted.isna() & column.notna())
+        return converted
 
-def _boolean(column: pd.Series[Any], name: str) -> pd.Series[Any]:
-    words = {"true": True, "false": False, "1": True, "0": False, "1.0": True, "0.0": False}
-    converted = column.astype(str).str.lower().map(words)
-    _refuse(column, converted.isna(), name, "boolean")
-    return converted.astype(bool)
+    def _boolean(self, column: pd.Series[Any]) -> pd.Series[Any]:
+        words = {"true": True, "false": False, "1": True, "0": False, "1.0": True, "0.0": False}
+        converted = column.astype(str).str.lower().map(words)
+        self._refuse(column, converted.isna())
+        return converted.astype(bool)
 
+    def _check_whole(self, numbers: pd.Series[Any], target: str) -> None:
+        limits = np.iinfo(target)
+        self._refuse(numbers, numbers.isna())
+        if numbers.dtype.kind == "f":
+            self._refuse(numbers, numbers % 1 != 0)
+        self._refuse(numbers, (numbers < limits.min) | (numbers > limits.max))
 
-def _check_whole(numbers: pd.Series[Any], name: str, kind: str, target: str) -> None:
-    limits = np.iinfo(target)
-    _refuse(numbers, numbers.isna(), name, kind)
-    if numbers.dtype.kind == "f":
-        _refuse(numbers, numbers % 1 != 0, name, kind)
-    _refuse(numbers, (numbers < limits.min) | (numbers > limits.max), name, kind)
-
-
-def _refuse(column: pd.Series[Any], bad: pd.Series[Any], name: str, kind: str) -> None:
-    if bad.any():
-        row = int(np.flatnonzero(bad.to_numpy())[0])
-        value: Any = column.iloc[row : row + 1].tolist()[0]  # as Python's own 1.5, not np.float64(1.5)
-        shown = "a missing value" if pd.isna(value) else repr(value)
-        raise Unreadable(f"column {name!r}, row {row}: {shown} does not fit the model's signature, which says {kind}")
+    def _refuse(self, column: pd.Series[Any], bad: pd.Series[Any]) -> None:
+        if bad.any():
+            row = int(np.flatnonzero(bad.to_numpy())[0])
+            value: Any = column.iloc[row : row + 1].tolist()[0]  # as Python's own 1.5, not np.float64(1.5)
+            shown = "a missing value" if pd.isna(value) else repr(value)
+            raise Unreadable(
+                f"column {self.name!r}, row {self.first_row + row}: {shown} does not fit the model's signature, "
+                f"which says {self.kind}"
+            )
 
 
 def read_image(path: str) -> np.ndarray[Any, Any]:

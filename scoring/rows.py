@@ -60,7 +60,7 @@ def as_frame(result: Any) -> pd.DataFrame:
         return pd.DataFrame.from_records(elements)
     if elements and all(isinstance(element, pd.Series) for element in elements):
         return pd.DataFrame(elements)
-    return pd.DataFrame({"prediction": pd.Series([_cell(element) for element in elements], dtype="object")})
+    return pd.DataFrame({"prediction": pd.Series([cell(element) for element in elements], dtype="object")})
 
 
 def _array_as_frame(array: np.ndarray[Any, Any]) -> pd.DataFrame:
@@ -70,7 +70,7 @@ def _array_as_frame(array: np.ndarray[Any, Any]) -> pd.DataFrame:
     return pd.DataFrame(flat, columns=[f"prediction_{i}" for i in range(flat.shape[1])])
 
 
-def _cell(element: Any) -> Any:
+def cell(element: Any) -> Any:
     """A list element as one cell: containers as JSON, scalars as they are."""
     if isinstance(element, (dict, list, tuple, np.ndarray)):
         return json.dumps(_plain(element), ensure_ascii=False)
@@ -165,11 +165,23 @@ def _parquet(frame: pd.DataFrame) -> bytes:
     import pyarrow  # pyright: ignore[reportMissingTypeStubs]
 
     pa: Any = pyarrow
-    table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
+    try:
+        table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
+    except (pa.ArrowInvalid, pa.ArrowTypeError):  # values of one column that have no type in common
+        table = pa.table({name: _arrow_column(column, pa) for name, column in frame.items()})
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table)
     return sink.getvalue().to_pybytes()
+
+
+def _arrow_column(column: pd.Series[Any], pa: Any) -> Any:
+    try:
+        return pa.Array.from_pandas(column)
+    except (pa.ArrowInvalid, pa.ArrowTypeError):
+        plain = (_plain(value) for value in column)
+        texts = [v if v is None or isinstance(v, str) else json.dumps(v, ensure_ascii=False) for v in plain]
+        return pa.array(texts, pa.string())
 
 
 def _plain(value: Any) -> Any:

@@ -1,13 +1,16 @@
 """A deployment with a scoring script: `init()`, `run(mini_batch)` and, if there, `shutdown()`.
 
 The contract is that of Azure ML batch deployments: init() once a process, run() with a list of absolute file paths,
-one returned element for each file that was scored.
+one returned element for each file that was scored. Two things are added: run() may ask for the job's parameters by
+name, and output_columns may put input columns, row numbers and files beside what it returned.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import itertools
+import logging
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path, PurePath
@@ -17,6 +20,7 @@ from typing import Any, cast
 import pandas as pd
 
 from . import rows
+from .columns import OutputColumns, join_script
 from .contract import ItemError, Scored, ScoringSpec
 from .errors import InitFailed
 from .items import LocalItem
@@ -28,15 +32,21 @@ class ScriptScorer:
     def __init__(self, spec: ScoringSpec) -> None:
         module = _load(Path(spec.code_dir or "."), spec.scoring_script or "")
         self.spec = spec
-        self.run: Callable[[list[str]], Any] = _function(module, "run", spec)
+        self.run: Callable[..., Any] = _function(module, "run", spec)
+        self.params = _asked_for(self.run, spec.params)
+        self.asked = OutputColumns(**spec.output_columns) if spec.output_columns else None
         self._shutdown: Callable[[], Any] | None = getattr(module, "shutdown", None)
         init: Callable[[], Any] = _function(module, "init", spec)
         init()
 
     def score(self, items: list[LocalItem], final: bool) -> Scored:
         """Call run() on one mini-batch."""
-        result = rows.check(self.run([item.path for item in items]))
+        result = rows.check(self.run([item.path for item in items], **self.params))
         count = len(result)
+        if self.asked is not None and self.spec.output_action != "summary_only":
+            result = join_script(result, items, self.asked, self.spec.output_format)
+            if self.asked.joins:  # a row for each row or each file: none is missing
+                return Scored(chunk=rows.encode(result, self.spec.output_format))
         missing = max(0, len(items) - count)
         errors = _missing_items(result, items, missing) if missing else []
         if self.spec.output_action == "summary_only":
@@ -68,6 +78,23 @@ def _function(module: ModuleType, name: str, spec: ScoringSpec) -> Callable[...,
     if not callable(function):
         raise InitFailed(f"{spec.scoring_script} has no function {name}(): a scoring script defines init() and run()")
     return function
+
+
+def _asked_for(run: Callable[..., Any], params: dict[str, Any]) -> dict[str, Any]:
+    """Those of the job's parameters that run() takes by name."""
+    if not params:
+        return {}
+    try:
+        signature = list(inspect.signature(run).parameters.values())
+    except ValueError:  # written in C
+        return params
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in signature):
+        return params
+    by_name = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    known = {parameter.name for parameter in signature[1:] if parameter.kind in by_name}
+    if ignored := [name for name in params if name not in known]:
+        logging.getLogger(__name__).warning("run() does not take the parameter %s", ", ".join(ignored))
+    return {name: value for name, value in params.items() if name in known}
 
 
 def _missing_items(result: Any, items: list[LocalItem], missing: int) -> list[ItemError]:

@@ -128,7 +128,7 @@ def test_only_a_file_that_cannot_be_read_is_lost(models: dict[str, Path], write:
     assert list(causes) == ["in/1.csv", "in/2.csv", "in/3.csv", "in/x.txt", "in/missing.csv"]
     assert causes["in/1.csv"].message.startswith("column 'x', row 0: 1.5 does not fit")
     assert "column 'x', 'id' of the model's signature is not in the file" in causes["in/3.csv"].message
-    assert causes["in/x.txt"].message.startswith("files ending in '.txt' are not known (known are .bmp .csv")
+    assert causes["in/x.txt"].message.startswith("files ending in '.txt' are not known (known are .arrow .bmp .csv")
     assert causes["in/missing.csv"].error_type == "FileNotFoundError"
     assert score.calls == [2]
 

@@ -10,7 +10,13 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from prefect_batch.scoring.reading import Unreadable, read_image, read_table
+from prefect_batch.scoring import reading
+from prefect_batch.scoring.reading import Unreadable, read_image
+
+
+def read_table(path: str, columns: dict[str, tuple[str, bool]] | None, **options: Any) -> pd.DataFrame:
+    (chunk,) = reading.read_table(path, columns, **options)
+    return chunk.data
 
 
 @pytest.fixture
