@@ -57,10 +57,10 @@ class ComputeCluster(Block):
                 f"(max_instances: {self.max_instances})"
             )
 
-    def runner_arguments(self, settings: ModelSettings) -> dict[str, Any]:
+    def runner_arguments(self, settings: ModelSettings, threads: int = 1) -> dict[str, Any]:
         """Arguments of DaskTaskRunner for a job with these settings.
 
-        On a local cluster an instance is one Dask worker with a thread for each of its scoring processes.
+        On a local cluster an instance is one Dask worker, with `threads` threads for each of its scoring processes.
         """
         if self.type == "address":
             return {"address": self.address}
@@ -68,7 +68,7 @@ class ComputeCluster(Block):
             "cluster_class": "distributed.LocalCluster",
             "cluster_kwargs": {
                 "n_workers": settings.instance_count,
-                "threads_per_worker": settings.max_concurrency_per_instance,
+                "threads_per_worker": settings.max_concurrency_per_instance * threads,
                 "processes": True,
                 "dashboard_address": ":0",
                 "memory_limit": 0,

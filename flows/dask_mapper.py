@@ -20,6 +20,7 @@ from prefect_dask.task_runners import PrefectDaskFuture
 from ..scoring import slots
 from ..scoring.shard import Receipt
 from .job import Job
+from .mapping import Suspected
 from .plan import Plan, Shard, shard_name
 from .score_shard import LimitedSink, fail_shard, score_shard
 from .task_runner import LeanDaskTaskRunner
@@ -56,7 +57,7 @@ class DaskMapper:
     def __init__(self, job: Job, plan: Plan, run: int, runner: LeanDaskTaskRunner, client: SyncPrefectClient) -> None:
         self._job, self._plan, self._run, self._runner, self._client = job, plan, run, runner, client
         self._flying: dict[int, PrefectDaskFuture[Receipt]] = {}
-        self.ahead = 2 * job.settings.parallelism + 2
+        self.ahead = 2 * job.settings.parallelism * threads(plan) + 2
 
     def submit(self, shard: Shard, done: Callable[[], None]) -> PrefectDaskFuture[Receipt]:
         future: Any = cast(Any, score).submit(
@@ -66,12 +67,14 @@ class DaskMapper:
         future.add_done_callback(lambda _: done())  # pyright: ignore[reportUnknownLambdaType]
         return future
 
-    def receipt(self, handle: PrefectDaskFuture[Receipt], shard: Shard) -> Receipt:
+    def receipt(self, handle: PrefectDaskFuture[Receipt], shard: Shard, alone: bool) -> Receipt:
         try:
             return handle.result()
         except KilledWorker as error:
             message = f"{error.allowed_failures + 1} workers died one after the other while they had this shard"
             self._set_state(handle, Crashed(message=message))
+            if not alone:
+                raise Suspected(message) from None
             return fail_shard(self._job, self._plan, shard, self._run, "KilledWorker", message)
         finally:
             self._flying.pop(shard.number, None)
@@ -94,6 +97,11 @@ class DaskMapper:
             self._client.set_task_run_state(future.task_run_id, state, force=True)
         except (ObjectNotFound, httpx.HTTPStatusError):
             pass  # the task never started: the server does not know it
+
+
+def threads(plan: Plan) -> int:
+    """Threads for each scoring process: with two, the files of the next shard arrive while this one is scored."""
+    return 2 if plan.staged else 1
 
 
 def _dask(future: PrefectDaskFuture[Receipt]) -> Any:

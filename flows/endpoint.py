@@ -10,10 +10,13 @@ from prefect.client.schemas.objects import State
 from prefect.context import FlowRunContext
 from prefect.states import Completed, Failed
 
+from ..blocks.datastore import open_folder
 from ..blocks.settings import JobSettings
 from ..scoring.errors import BatchError
-from .job import RECORD, Job, job_folder
+from .dask_mapper import threads
+from .job import RECORD, Job, job_root
 from .model import model
+from .packing import plan_job
 from .request import record
 from .task_runner import LeanDaskTaskRunner
 
@@ -21,8 +24,8 @@ from .task_runner import LeanDaskTaskRunner
 @flow(name="endpoint", validate_parameters=False, persist_result=False)
 def endpoint(
     endpoint: str,
-    inputs: dict[str, str] | None = None,
-    outputs: dict[str, str] | None = None,
+    inputs: dict[str, Any] | None = None,
+    outputs: dict[str, Any] | None = None,
     deployment: str | None = None,
     settings: JobSettings | None = None,
 ) -> State[Any]:
@@ -30,8 +33,8 @@ def endpoint(
 
     Args:
         endpoint: Name of the endpoint; part of the Prefect deployment, not given by callers.
-        inputs: The data, by name; a model deployment takes one, of any name.
-        outputs: Folder for the output, by name; by default one of the job's own.
+        inputs: The data, by name; a model deployment takes one, of any name, and literal values under `params`.
+        outputs: Place for the output, by name; by default one of the job's own.
         deployment: Name of a deployment of the endpoint, instead of its default.
         settings: What this job overrides of the deployment's settings.
     """
@@ -41,9 +44,9 @@ def endpoint(
     job_id, by = str(context.flow_run.id), context.flow_run.created_by
     try:
         with get_client(sync_client=True) as client:
-            folder = job_folder(client, job_id)
-            if folder.exists(RECORD):
-                job = Job.load(folder)
+            root = job_root(client, job_id)
+            if open_folder(root).exists(RECORD):
+                job = Job.load(open_folder(root))
                 logger.info("Job %s goes on from its committed parts", job_id)
             else:
                 call = {
@@ -53,8 +56,9 @@ def endpoint(
                     "deployment": deployment,
                     "settings": settings,
                 }
-                job = record(client, call, job_id, folder, by.display_value if by else None)
-        runner = LeanDaskTaskRunner(**job.compute.runner_arguments(job.settings))
+                job = record(client, call, job_id, root, by.display_value if by else None)
+        plan = plan_job(job, logger.info)
+        runner = LeanDaskTaskRunner(**job.compute.runner_arguments(job.settings, threads(plan)))
     except BatchError as error:
         logger.error(str(error))
         return Failed(message=str(error))

@@ -1,125 +1,228 @@
-"""Pointers to data: what the request names, resolved and listed."""
+"""The data of a call: what the request names, found, and listed file by file."""
 
 from __future__ import annotations
 
-import os
-import stat
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+import itertools
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, Literal
 
-from ..scoring.errors import AlreadyExists, InvalidDocument, NoItems, NotFound
-from ..scoring.storage import Folder
+from fsspec.utils import glob_translate  # pyright: ignore[reportMissingTypeStubs, reportUnknownVariableType]
+from prefect.client.orchestration import SyncPrefectClient
+from pydantic import BaseModel, BeforeValidator, Field
 
-WORKING_DIRECTORY = "PREFECT_BATCH_WORKING_DIRECTORY"
-"""Environment variable of a worker: the folder that relative paths of requests mean."""
+from ..blocks.documents import validate
+from ..blocks.settings import Document
+from ..scoring.errors import BatchError, InvalidDocument, NoItems, NotFound
+from ..scoring.items import Item
+from ..scoring.storage import Folder, Stat
+from .locations import Location, locate
+from .plan import Source
+
+PARAMS = "params"
+"""The input that holds a model's literal inputs; every other name holds data."""
 
 
-def single(what: str, given: Mapping[str, str]) -> str | None:
-    """The one value of a model job's inputs or outputs, whatever its name. Raises InvalidDocument for two."""
-    if len(given) > 1:
-        raise InvalidDocument(
-            f"{what}: a model deployment takes one, {len(given)} were given ({', '.join(sorted(given))})"
-        )
-    return next(iter(given.values()), None)
+def _listed(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
 
 
-def resolve(given: str) -> str:
-    """An absolute local path. A relative one is taken from where the worker was started.
+Texts = Annotated[list[str], BeforeValidator(_listed)]
 
-    Raises InvalidDocument for what is not a local path, or for a relative one that means nothing here.
+
+class DataInput(Document):
+    """A pointer to data: one or several places, and which of their files count."""
+
+    path: Texts
+    type: Literal["uri_folder", "uri_file"] | None = None
+    mode: str | None = Field(default=None, description="Taken for compatibility; files are always staged.")
+    include: Texts = Field(default_factory=list)
+    exclude: Texts = Field(default_factory=list)
+
+
+class Place(BaseModel):
+    """A file, or a folder with those of its files that `pattern` (a glob below it) and the filters leave."""
+
+    location: Location
+    file: str | None = None
+    """Name of the one file; the location is then the folder that it lies in."""
+    pattern: str | None = None
+
+
+class Input(BaseModel):
+    """A job's data, found: places in the order of the output, and filters on names relative to each."""
+
+    given: Any
+    places: list[Place]
+    include: list[str] = Field(default_factory=list)
+    exclude: list[str] = Field(default_factory=list)
+
+    @property
+    def url(self) -> str:
+        """The places, for people."""
+        return ", ".join(_shown(place) for place in self.places)
+
+    def sources(self) -> list[Source]:
+        """One for each place; their labels are their folders' own names, made unique."""
+        if len(self.places) == 1:
+            return [Source(reference=self.places[0].location.reference)]
+        labels: dict[str, None] = {}
+        for place in self.places:
+            base = PurePosixPath(place.location.url.rstrip("/")).name or "input"
+            labels[next(name for name in _numbered(base) if name not in labels)] = None
+        pairs = zip(self.places, labels, strict=True)
+        return [Source(reference=place.location.reference, label=label) for place, label in pairs]
+
+    def items(self) -> Iterator[Item]:
+        """Every file, place by place, in the order of their names. Raises NoItems at the first step when none is."""
+        found = itertools.chain.from_iterable(self._of(number) for number in range(len(self.places)))
+        first = next(found, None)
+        if first is None:
+            filtered = " that include and exclude leave" if self.include or self.exclude else ""
+            raise NoItems(f"{self.url} holds no file to score{filtered}: point the job at one file at least")
+        return itertools.chain([first], found)
+
+    def _of(self, number: int) -> Iterator[Item]:
+        place, labels = self.places[number], [source.label for source in self.sources()]
+        folder = place.location.open()
+        if place.file is not None:
+            listed: Iterable[tuple[str, int | None]] = [(place.file, folder.stat(place.file).size)]
+        else:
+            wanted = _Wanted(place.pattern, self.include, self.exclude)
+            listed = ((found.name, found.size) for found in folder.walk(_hidden) if wanted(found.name))
+        for path, size in listed:
+            yield Item(f"{labels[number]}/{path}" if labels[number] else path, path, number, size)
+
+
+def _shown(place: Place) -> str:
+    return "/".join(part for part in (place.location.url.rstrip("/"), place.file or place.pattern) if part)
+
+
+def _numbered(base: str) -> Iterator[str]:
+    yield base
+    for number in itertools.count(2):
+        yield f"{base}-{number}"
+
+
+def _hidden(base_name: str) -> bool:
+    """Hidden files and markers such as `_SUCCESS` are no data, as readers of data folders agree."""
+    return base_name.startswith((".", "_"))
+
+
+@dataclass
+class _Wanted:
+    """Whether a file counts: its path below the place is asked, and for a pattern without a slash its name."""
+
+    pattern: str | None
+    include: list[str]
+    exclude: list[str]
+
+    def __call__(self, name: str) -> bool:
+        if self.pattern is not None and not _matches(name, self.pattern, anywhere=False):
+            return False
+        if self.include and not any(_matches(name, pattern) for pattern in self.include):
+            return False
+        return not any(_matches(name, pattern) for pattern in self.exclude)
+
+
+def _matches(name: str, pattern: str, anywhere: bool = True) -> bool:
+    if anywhere and "/" not in pattern:
+        name = name.rsplit("/", 1)[-1]
+    return re.fullmatch(str(glob_translate(pattern)), name) is not None
+
+
+def model_inputs(given: Mapping[str, Any]) -> tuple[DataInput, Any, dict[str, Any]]:
+    """A model job's data, that as it was given, and its literal inputs.
+
+    Raises InvalidDocument for no data, for two, and for what is not a pointer to data.
     """
-    path = given.removeprefix("file://")
-    if "://" in path or path.startswith("azureml:"):
-        raise InvalidDocument(f"{given!r} is not a local path: copy the data to a folder and give its path")
-    expanded = Path(path).expanduser()
-    if expanded.is_absolute():
-        return os.path.normpath(expanded)
-    base = os.environ.get(WORKING_DIRECTORY)
-    if base is None:
+    data = {name: value for name, value in given.items() if name != PARAMS}
+    params: Any = given.get(PARAMS) or {}
+    if not isinstance(params, Mapping):
+        raise InvalidDocument("inputs.params: must be a mapping of names to values")
+    if len(data) > 1:
+        names = ", ".join(sorted(data))
         raise InvalidDocument(
-            f"{given!r} is relative, and this worker was not told to what: give an absolute path, or start the "
-            "worker with `prefect-batch worker start` in the folder that relative paths mean"
+            f"inputs: a model deployment takes one data input, {len(data)} were given ({names}); several folders are "
+            "one input with a list of paths, literal values stand under inputs.params"
         )
-    return os.path.normpath(Path(base) / expanded)
-
-
-def resolve_input(given: str | None) -> str:
-    """An existing local file or folder. Raises InvalidDocument, NotFound."""
-    if not given:
+    name, value = next(iter(data.items()), ("", None))
+    if not value:
         raise InvalidDocument('inputs: nothing was given: name the data, as in inputs={"data": "path/to/folder"}')
-    path = Path(resolve(given))
-    if not path.exists():
-        raise NotFound(f"inputs: {given!r} does not exist (looked for {path})")
-    if not os.access(path, os.R_OK):
-        raise NotFound(f"inputs: {given!r} may not be read by user {os.getuid()} ({path})")
-    return str(path)
+    spec = {"path": value} if isinstance(value, (str, list)) else value
+    if not isinstance(spec, Mapping):
+        raise InvalidDocument(f"inputs.{name}: {value!r} is not understood: give a path, or a mapping with one")
+    found = validate(DataInput, spec, f"inputs.{name}")  # pyright: ignore[reportUnknownArgumentType]
+    if not found.path or not all(path.strip() for path in found.path):
+        raise InvalidDocument(f"inputs.{name}: the path is empty: name a folder or a file")
+    return found, value, dict(params)  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
 
 
-def check_output(url: str, file_name: str | None) -> None:
-    """Refuse an output that something stands in the way of: the file itself, or anything where the script writes.
-
-    Args:
-        url: the output folder.
-        file_name: of the predictions; None when only the script writes there.
-
-    Raises AlreadyExists, InvalidDocument.
-    """
-    if Path(url).exists() and not Path(url).is_dir():
-        raise InvalidDocument(f"outputs: {url} is a file: name a folder")
-    folder = Folder(url)
-    taken = folder.exists(file_name) if file_name else bool(folder.names())
-    if taken:
-        what = folder.file_url(file_name) if file_name else f"{url} is not empty and"
-        raise AlreadyExists(f"outputs: {what} exists already and is not overwritten: name another output folder")
+def find_input(data: DataInput, given: Any, client: SyncPrefectClient | None) -> Input:
+    """What the pointer means: existing places that may be read. Raises InvalidDocument, NotFound, BatchError."""
+    places = [_find(path, data.type, client) for path in data.path]
+    return Input(given=given, places=places, include=data.include, exclude=data.exclude)
 
 
-def list_items(url: str) -> tuple[str, Iterator[str]]:
-    """The folder that items are named in, and their names: the one file, or every file below a folder, in order.
-
-    Folders are walked recursively. Hidden files and those starting with an underscore (`_SUCCESS`) are skipped, as
-    readers of data folders do. The order is that of the names, folder by folder: it is the order of the output.
-
-    Raises NoItems (at the first step of the iterator) when there is none, and NotFound for what may not be read.
-    """
-    path = Path(url)
-    if path.is_file():
-        return str(path.parent), iter([path.name])
-    return str(path), _walk(path)
-
-
-def _walk(root: Path) -> Iterator[str]:
-    found = False
-    for name in _files(root, "", set()):
-        found = True
-        yield name
-    if not found:
-        raise NoItems(f"{root} holds no file to score: point the job at a folder with at least one file")
+def _find(given: str, kind: str | None, client: SyncPrefectClient | None) -> Place:
+    location = locate(given, client)
+    about = _stat(location)
+    if about is None:
+        if (globbed := _split_glob(location, client)) is not None:
+            return globbed
+        raise NotFound(f"inputs: {given!r} does not exist (looked for {location.url})")
+    if kind == "uri_file" and about.is_dir:
+        raise InvalidDocument(f"inputs: {given!r} is a folder, and type says uri_file: write type: uri_folder")
+    if kind == "uri_folder" and not about.is_dir:
+        raise InvalidDocument(f"inputs: {given!r} is a file, and type says uri_folder: write type: uri_file")
+    if about.is_dir:
+        return Place(location=location)
+    parent, _, name = location.reference.rpartition("/")
+    folder = location.model_copy(update={"reference": parent or "/", "url": location.url.rpartition("/")[0] or "/"})
+    return Place(location=folder, file=name)
 
 
-def _files(folder: Path, prefix: str, above: set[tuple[int, int]]) -> Iterator[str]:
+def _stat(location: Location) -> Stat | None:
     try:
-        about = folder.stat()
-        with os.scandir(folder) as entries:
-            names = sorted(entry.name for entry in entries if not entry.name.startswith((".", "_")))
-    except OSError as error:
-        raise NotFound(f"{folder} cannot be read: {error.strerror}") from None
-    identity = (about.st_dev, about.st_ino)
-    if identity in above:
-        return  # a link back to a folder that we are in
-    for name in names:
-        path = folder / name
-        try:
-            mode = path.stat().st_mode
-        except OSError:
-            mode = stat.S_IFREG  # a dangling link: an item that fails, with its name
-        if stat.S_ISDIR(mode):
-            yield from _files(path, f"{prefix}{name}/", above | {identity})
-        elif stat.S_ISREG(mode):
-            yield prefix + name
+        return location.open().stat()
+    except FileNotFoundError:
+        return None
+    except PermissionError as error:
+        raise BatchError(f"inputs: {location.given!r} may not be read: {error}") from None
 
 
-def check_inside(source: str, written: list[str]) -> None:
+def _split_glob(location: Location, client: SyncPrefectClient | None) -> Place | None:
+    """`s3://bucket/2024/*/x.csv` as the folder `s3://bucket/2024` and the pattern `*/x.csv`."""
+    wild = "[*[]" if location.url.startswith(("http://", "https://")) else "[*?[]"  # ? begins a query there
+    parts = location.reference.split("/")
+    first = next((at for at, part in enumerate(parts) if re.search(wild, part)), None)
+    if first is None:
+        return None
+    pattern = "/".join(parts[first:])
+    base = location.url.removesuffix(pattern).rstrip("/") or "/"
+    folder = location.model_copy(update={"reference": "/".join(parts[:first]) or "/", "url": base})
+    about = _stat(folder)
+    if about is None or not about.is_dir:
+        raise NotFound(f"inputs: {location.given!r} matches nothing: {base} is not a folder")
+    return Place(location=folder, pattern=pattern)
+
+
+def _is_below(folder: Folder, source: Folder) -> bool:
+    if folder.is_local != source.is_local:
+        return False
+    if folder.is_local:
+        return Path(folder.path).resolve().is_relative_to(Path(source.path).resolve())
+    return f"{folder.url}/".startswith(f"{source.url}/")
+
+
+def check_apart(inputs: Input, written: list[Folder]) -> None:
     """Refuse a job that would find its own files in its input. Raises InvalidDocument."""
-    for url in written:
-        if Path(url).resolve().is_relative_to(Path(source).resolve()):
-            raise InvalidDocument(f"inputs: {source} holds {url}, which the job writes to: keep them apart")
+    for place in inputs.places:
+        source = place.location.open()
+        for folder in written:
+            if place.file is None and _is_below(folder, source):
+                raise InvalidDocument(
+                    f"inputs: {_shown(place)} holds {folder.url}, which the job writes to: keep them apart"
+                )

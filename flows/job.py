@@ -19,29 +19,26 @@ import os
 import platform
 import socket
 from datetime import UTC, datetime
+from functools import cached_property
 from importlib.metadata import version
 from typing import Any
 
 from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.filters import FlowRunFilter
 from pydantic import BaseModel, Field
 
 from ..blocks.compute import ComputeCluster
-from ..blocks.datastore import default_datastore
+from ..blocks.datastore import default_datastore, open_folder
 from ..blocks.deployment import ModelDeployment
 from ..blocks.settings import ModelSettings
 from ..scoring.errors import NotFound
 from ..scoring.storage import Folder
+from .inputs import Input
+from .locations import Location
 
 RECORD = "job.json"
 OUTPUT_NAME = "score"
 _PACKAGES = ("prefect-batch", "prefect", "prefect-dask", "dask", "pandas", "pyarrow", "fsspec", "mlflow")
-
-
-class Location(BaseModel):
-    """A pointer to data as it was given, and the absolute path or URL that it was resolved to."""
-
-    given: str | None
-    url: str
 
 
 class Job(BaseModel):
@@ -52,22 +49,24 @@ class Job(BaseModel):
     deployment: ModelDeployment
     compute: ComputeCluster
     settings: ModelSettings
-    input: Location
+    input: Input
+    params: dict[str, Any] = Field(default_factory=dict)
     output: Location
     overrides: dict[str, Any] = Field(default_factory=dict)
     created_at: datetime = Field(default_factory=lambda: datetime.now(UTC))
     submitted_by: str | None = None
     versions: dict[str, str] = Field(default_factory=dict)
     root: str
+    """Reference of the job's folder."""
 
-    @property
+    @cached_property
     def folder(self) -> Folder:
         """The job's own folder."""
-        return Folder(self.root)
+        return open_folder(self.root)
 
-    @property
+    @cached_property
     def output_folder(self) -> Folder:
-        return Folder(self.output.url)
+        return self.output.open()
 
     @property
     def deployment_label(self) -> str:
@@ -99,9 +98,16 @@ class Job(BaseModel):
         raise AssertionError("unreachable")
 
 
-def job_folder(client: SyncPrefectClient, job_id: str) -> Folder:
-    """Where the files of an endpoint's job lie, or will."""
-    return default_datastore(client).folder / "jobs" / job_id
+def job_root(client: SyncPrefectClient, job_id: str) -> str:
+    """Reference of the folder of an endpoint's job: where it was recorded, or will be.
+
+    A job stays where it was first started, also when another datastore has become the default since.
+    """
+    below = FlowRunFilter.model_validate({"parent_flow_run_id": {"any_": [job_id]}})
+    for run in client.read_flow_runs(flow_run_filter=below, limit=1):
+        if root := run.parameters.get("job_folder"):
+            return str(root)
+    return default_datastore(client).reference(f"jobs/{job_id}")
 
 
 def installed_versions() -> dict[str, str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import re
-import shutil
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -27,10 +26,11 @@ from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.settings import get_current_settings
 from prefect.states import AwaitingRetry, Cancelling
 
+from ..blocks.datastore import open_folder
 from ..scoring.errors import BatchError, InvalidDocument, JobFailed, NotFound
 from ..scoring.storage import Folder
 from .catalog import FLOW, WORK_POOL
-from .job import OUTPUT_NAME, RECORD, Job, job_folder
+from .job import OUTPUT_NAME, RECORD, Job, job_root
 from .progress import PROGRESS
 
 POLL_SECONDS = 0.5
@@ -117,7 +117,7 @@ def find(client: SyncPrefectClient, job: str) -> FlowRun:
 
 def record_of(client: SyncPrefectClient, flow_run: FlowRun) -> Job | None:
     """The job's record, once it has one."""
-    folder = job_folder(client, str(flow_run.id))
+    folder = open_folder(job_root(client, str(flow_run.id)))
     return Job.load(folder) if folder.exists(RECORD) else None
 
 
@@ -210,7 +210,7 @@ def download(client: SyncPrefectClient, flow_run: FlowRun, target: Path) -> list
     """Copy a finished job's output, errors.jsonl and summary.json to a local folder.
 
     Layout as Azure ML's: `<target>/named-outputs/score/...`, the rest in `<target>/artifacts/`.
-    Raises BatchError while the job runs, and for a file that is there already.
+    Raises BatchError while the job runs, for a file that is there already, and when storage fails.
     """
     if flow_run.state is None or not flow_run.state.is_final():
         name = flow_run.state.name if flow_run.state else "not started"
@@ -218,22 +218,19 @@ def download(client: SyncPrefectClient, flow_run: FlowRun, target: Path) -> list
     job = record_of(client, flow_run)
     if job is None:
         raise JobFailed(f"job {flow_run.id} never started scoring: {flow_run.state.message}")
-    settings = job.settings
-    wanted = [settings.output_file_name] if settings.output_file_name else None
-    copied = _copy(job.output_folder, target / "named-outputs" / OUTPUT_NAME, wanted if job.output.given else None)
+    name = job.settings.output_file_name
+    shared = job.output.given is not None and name  # what else lies there is not the job's
+    outputs = [name] if shared and name else job.output_folder.files()
+    copied = _copy(job.output_folder, target / "named-outputs" / OUTPUT_NAME, outputs)
     return copied + _copy(job.folder, target / "artifacts", ["errors.jsonl", "summary.json", RECORD])
 
 
-def _copy(source: Folder, target: Path, names: list[str] | None) -> list[Path]:
-    copied: list[Path] = []
-    for name in names if names is not None else source.files():
-        if not source.exists(name):
-            continue
-        path = target / name
-        if path.exists():
-            raise BatchError(f"{path} exists already and is not overwritten: give another --download-path")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with source.fs.open(f"{source.path}/{name}", "rb") as stream, path.open("wb") as out:
-            shutil.copyfileobj(stream, out)
-        copied.append(path)
-    return copied
+def _copy(source: Folder, target: Path, names: list[str]) -> list[Path]:
+    names = [name for name in names if source.exists(name)]
+    paths = [target / name for name in names]
+    if taken := [path for path in paths if path.exists()]:
+        raise BatchError(f"{taken[0]} exists already and is not overwritten: give another --download-path")
+    for error in source.fetch(names, paths):
+        if error is not None:
+            raise BatchError(f"the download failed: {error}") from None
+    return paths

@@ -30,7 +30,7 @@ class ThreadMapper:
         future.add_done_callback(lambda _: done())
         return future
 
-    def receipt(self, handle: Future[Receipt], shard: Shard) -> Receipt:
+    def receipt(self, handle: Future[Receipt], shard: Shard, alone: bool) -> Receipt:
         return handle.result()
 
     def abort(self) -> None:

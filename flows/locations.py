@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
 from prefect.client.orchestration import SyncPrefectClient
 from pydantic import BaseModel
 
-from ..blocks.data_asset import find_asset
-from ..blocks.datastore import datastore_of, find_datastore, open_folder
+from ..blocks.data_asset import find_data_asset
+from ..blocks.datastore import Datastore, datastore_of, find_datastore, open_folder
 from ..blocks.references import AssetReference, DatastorePath, LocalPath, parse
 from ..scoring.errors import InvalidDocument
 from ..scoring.storage import Folder
@@ -48,25 +47,27 @@ def locate(given: str, client: SyncPrefectClient | None) -> Location:
     """
     pointer = parse(given)
     if isinstance(pointer, LocalPath):
-        path = absolute(pointer.path, given)
-        return Location(given=given, url=path, reference=path)
+        return _at(given, absolute(pointer.path, given), client)
     if isinstance(pointer, (AssetReference, DatastorePath)) and client is None:
         raise InvalidDocument(f"{given!r} is kept by a server, and a trial run has none: give a path or a URL")
     if isinstance(pointer, AssetReference):
         assert client is not None
-        asset = find_asset(client, pointer)
-        found = locate(asset.reference, client)
+        asset = find_data_asset(client, pointer.name, pointer.version, pointer.label)
+        found = locate(asset.reference or asset.path, client)
         return found.model_copy(update={"given": given, "asset": f"{asset.name}:{asset.version}"})
     if isinstance(pointer, DatastorePath):
         assert client is not None
         return _in_datastore(given, find_datastore(client, pointer.datastore), pointer.path)
-    held = datastore_of(client, pointer.url) if client is not None else None
-    if held is not None:
-        return _in_datastore(given, *held)
-    return Location(given=given, url=pointer.url, reference=pointer.url)
+    return _at(given, pointer.url, client)
 
 
-def _in_datastore(given: str, datastore: Any, path: str) -> Location:
+def _at(given: str, url: str, client: SyncPrefectClient | None) -> Location:
+    """A path or URL; one within a datastore is opened with the datastore's credentials, and written if it may be."""
+    held = datastore_of(client, url) if client is not None else None
+    return _in_datastore(given, *held) if held else Location(given=given, url=url, reference=url)
+
+
+def _in_datastore(given: str, datastore: Datastore, path: str) -> Location:
     return Location(
         given=given,
         url=(datastore.folder / path).url if path else datastore.folder.url,

@@ -15,6 +15,10 @@ from ..scoring.shard import Receipt
 from .plan import Plan, Shard
 
 
+class Suspected(Exception):
+    """The workers that had a shard died, one after the other. Perhaps of another shard that they had beside it."""
+
+
 class Mapper(Protocol):
     """Executes shards."""
 
@@ -25,8 +29,16 @@ class Mapper(Protocol):
         """Start a shard; `done` is called, in any thread, when it has ended. Returns a handle."""
         ...
 
-    def receipt(self, handle: Any, shard: Shard) -> Receipt:
-        """The ended shard's receipt; what it held is released. Raises what ended it."""
+    def receipt(self, handle: Any, shard: Shard, alone: bool) -> Receipt:
+        """The ended shard's receipt; what it held is released.
+
+        Args:
+            handle: of the shard.
+            shard: that has ended.
+            alone: no other shard was there to blame for the death of workers.
+
+        Raises Suspected (never for one that was alone), or what ended it.
+        """
         ...
 
     def abort(self) -> None:
@@ -73,11 +85,22 @@ Report = Callable[[Tally], None]
 def map_shards(mapper: Mapper, shards: Iterable[Shard], tally: Tally, report: Report) -> None:
     """Run all shards; stop as soon as the tally is exceeded, keeping what is finished.
 
+    A shard that was on workers which died is run again at the end, alone: only then is it known to be the cause.
     Raises what a shard raises: InitFailed, or an error of the machinery.
     """
+    suspects: list[Shard] = []
     try:
-        for handle, shard in _bounded(mapper, shards):
-            tally.add(mapper.receipt(handle, shard))
+        for handle, shard in _bounded(mapper, shards, mapper.ahead):
+            try:
+                tally.add(mapper.receipt(handle, shard, alone=False))
+            except Suspected:
+                suspects.append(shard)
+                continue
+            report(tally)
+            if tally.exceeded:
+                break
+        for handle, shard in _bounded(mapper, () if tally.exceeded else suspects, ahead=1):
+            tally.add(mapper.receipt(handle, shard, alone=True))
             report(tally)
             if tally.exceeded:
                 break
@@ -90,13 +113,12 @@ def map_shards(mapper: Mapper, shards: Iterable[Shard], tally: Tally, report: Re
         mapper.release()
 
 
-def _bounded(mapper: Mapper, shards: Iterable[Shard]) -> Iterator[tuple[Any, Shard]]:
-    """Handles of ended shards as they end, with at most `mapper.ahead` in flight: one callback each, whatever their
-    number."""
+def _bounded(mapper: Mapper, shards: Iterable[Shard], ahead: int) -> Iterator[tuple[Any, Shard]]:
+    """Handles of ended shards as they end, with at most `ahead` in flight: one callback each, whatever their number."""
     ended: queue.SimpleQueue[int] = queue.SimpleQueue()
     flying: dict[int, tuple[Any, Shard]] = {}
     for shard in shards:
-        if len(flying) >= mapper.ahead:
+        if len(flying) >= ahead:
             yield flying.pop(ended.get())
         # The callback may come before submit() returns, hence the number instead of the handle.
         flying[shard.number] = (mapper.submit(shard, partial(ended.put, shard.number)), shard)
@@ -104,8 +126,10 @@ def _bounded(mapper: Mapper, shards: Iterable[Shard]) -> Iterator[tuple[Any, Sha
         yield flying.pop(ended.get())
 
 
-def pending(plan: Plan, done: set[int]) -> Iterator[Shard]:
-    """The shards of which some mini-batch is not done."""
-    for shard in plan.shards:
-        if not all(number in done for number in range(shard.first, shard.first + shard.count)):
-            yield shard
+def pending(plan: Plan, done: set[int]) -> list[Shard]:
+    """The shards of which some mini-batch is not done.
+
+    Those that cost more, by powers of two, come first, so that no worker is left alone with a large one at the end.
+    """
+    left = [shard for shard in plan.shards if not all(shard.first + n in done for n in range(shard.count))]
+    return sorted(left, key=lambda shard: -shard.cost.bit_length())

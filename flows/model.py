@@ -12,8 +12,8 @@ from prefect.context import FlowRunContext
 from prefect.states import Completed, Failed
 
 from ..blocks.compute import DASK_CONFIG
+from ..blocks.datastore import open_folder
 from ..scoring.errors import BatchError
-from ..scoring.storage import Folder
 from .dask_mapper import DaskMapper, close_stale_task_runs
 from .job import Job
 from .plan import Plan
@@ -28,9 +28,9 @@ def model(deployment: str, job_folder: str) -> State[Any]:
 
     Args:
         deployment: name of the batch deployment, as this run is called.
-        job_folder: where the job is recorded.
+        job_folder: reference of the folder that the job is recorded in.
     """
-    job = Job.load(Folder(job_folder))
+    job = Job.load(open_folder(job_folder))
     context = FlowRunContext.get()
     assert context is not None and context.flow_run is not None
     logger: Any = get_run_logger()
@@ -40,7 +40,9 @@ def model(deployment: str, job_folder: str) -> State[Any]:
         def mapper(plan: Plan, run: int) -> DaskMapper:
             if run > 1:
                 close_stale_task_runs(client, flow_run_id, logger)
-            logger.info("%d files in %d mini-batches, %d task runs", plan.items, plan.mini_batches, len(plan.shards))
+            logger.info(
+                "%d %s in %d mini-batches, %d task runs", plan.items, plan.unit, plan.mini_batches, len(plan.shards)
+            )
             return DaskMapper(job, plan, run, runner, client)
 
         try:

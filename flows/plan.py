@@ -1,30 +1,44 @@
 """The plan of a job: its items packed into mini-batches, and those into shards, written as a file.
 
-`plan.jsonl` has one line for each mini-batch, the names of its items. `plan.json` says where each shard's lines are,
-so that a worker reads only its own. No list of files ever travels as a parameter.
+`plan.jsonl` has one line for each mini-batch, its items. `plan.json` says where each shard's lines are, so that a
+worker reads only its own. No list of files ever travels as a parameter.
 """
 
 from __future__ import annotations
 
-import itertools
 import json
-import os
 from array import array
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator
+from dataclasses import astuple
+from itertools import accumulate
+from typing import Any
 
 from pydantic import BaseModel
 
-from ..scoring.items import LocalItem
+from ..scoring.items import Item, Piece
 from ..scoring.shard import MiniBatch
 from ..scoring.storage import Folder
 
 LINES, INDEX = "plan.jsonl", "plan.json"
 TASK_RUNS = 1000
 """At most so many shards a job: Prefect's event queue drops what comes beyond 10,000 events, three a task run."""
+FILE_COST = 64 * 1024
+"""What opening a file costs beside its bytes, in bytes: decides only what is scored first, and how shards are cut."""
+
+
+class Source(BaseModel):
+    """A folder that items are named in.
+
+    `label` stands in front of their names, where there are several sources.
+    """
+
+    reference: str
+    label: str = ""
 
 
 class Shard(BaseModel):
-    """A run of mini-batches [first, first + count), in bytes [start, end) of plan.jsonl."""
+    """A run of mini-batches [first, first + count), in bytes [start, end) of plan.jsonl; `cost` in bytes to score."""
 
     number: int
     first: int
@@ -32,22 +46,44 @@ class Shard(BaseModel):
     items: int
     start: int
     end: int
+    cost: int = 0
 
 
 class Plan(BaseModel):
-    """`items` files below `root`, in `mini_batches` mini-batches, in `shards`."""
+    """`items` files and pieces of files in `mini_batches` mini-batches, in `shards`."""
 
-    root: str
+    sources: list[Source]
     items: int
     mini_batches: int
+    pieces: int = 0
+    """How many of the items are pieces of files."""
+    remote: bool = False
+    """Whether some of them lie elsewhere than on this machine."""
     shards: list[Shard]
+
+    @property
+    def staged(self) -> bool:
+        """Whether workers bring items to their machine before they score them."""
+        return self.remote or self.pieces > 0
+
+    @property
+    def unit(self) -> str:
+        """What items are, for people."""
+        return "pieces" if self.pieces == self.items else "files and pieces" if self.pieces else "files"
 
     def read(self, job: Folder, shard: Shard) -> Iterator[MiniBatch]:
         """The mini-batches of one shard, in order."""
         lines = job.read(LINES, shard.start, shard.end).splitlines()
         for number, line in enumerate(lines, shard.first):
-            names: list[str] = json.loads(line)
-            yield MiniBatch(number, [LocalItem(os.path.join(self.root, name), name, name) for name in names])  # noqa: PTH118
+            yield MiniBatch(number, [self._item(*fields) for fields in json.loads(line)])
+
+    def _item(self, path: str, size: int | None, source: int = 0, *piece: int | None) -> Item:
+        label = self.sources[source].label
+        name = f"{label}/{path}" if label else path
+        if not piece:
+            return Item(name, path, source, size)
+        file_size, *numbers = piece
+        return Item(name, path, source, size, Piece(*(int(number or 0) for number in numbers)), file_size)
 
     @classmethod
     def load(cls, job: Folder) -> Plan | None:
@@ -58,39 +94,67 @@ class Plan(BaseModel):
             return None
 
 
-def make_plan(job: Folder, root: str, names: Iterable[str], mini_batch_size: int) -> Plan:
-    """Pack items in their order into mini-batches of `mini_batch_size`, write the plan and return its index.
+def make_plan(job: Folder, sources: list[Source], mini_batches: Iterable[list[Item]], remote: bool) -> Plan:
+    """Write the mini-batches' items, and return the plan.
 
-    Up to 1,000 mini-batches have a shard each, so that each is a row in the UI; above that shards grow.
+    Args:
+        job: the job's folder.
+        sources: by Item.source.
+        mini_batches: the items of each, in the order of the output.
+        remote: whether a source lies elsewhere than on this machine.
+
+    Up to 1,000 mini-batches have a shard each, so that each is a row in the UI; above that shards grow, each of about
+    the same cost.
     """
     job.remove(LINES)  # left by a run that was killed while it planned
-    ends, items = array("Q"), 0
+    ends, counts, costs, pieces = array("Q"), array("Q"), array("Q"), 0
     with job.create_stream(LINES) as stream:
-        end, remaining = 0, iter(names)
-        while batch := list(itertools.islice(remaining, mini_batch_size)):
-            line = json.dumps(batch).encode() + b"\n"
+        end = 0
+        for items in mini_batches:
+            line = json.dumps([_fields(item) for item in items], separators=(",", ":")).encode() + b"\n"
             stream.write(line)
             end += len(line)
-            items += len(batch)
             ends.append(end)
-    plan = Plan(root=root, items=items, mini_batches=len(ends), shards=list(_shards(ends, items, mini_batch_size)))
+            counts.append(len(items))
+            costs.append(sum((item.size or 0) + FILE_COST for item in items))
+            pieces += sum(item.piece is not None for item in items)
+    plan = Plan(
+        sources=sources,
+        items=sum(counts),
+        mini_batches=len(ends),
+        pieces=pieces,
+        remote=remote,
+        shards=list(_shards(ends, counts, costs)),
+    )
     job.put(INDEX, plan.model_dump_json().encode())
     return plan
 
 
-def _shards(ends: array[int], items: int, size: int) -> Iterator[Shard]:
-    count = len(ends)
-    shards = min(count, TASK_RUNS)
+def _fields(item: Item) -> list[Any]:
+    """As short as can be: there may be a million."""
+    if item.piece is not None:
+        return [item.path, item.size, item.source, item.file_size, *astuple(item.piece)]
+    return [item.path, item.size, item.source] if item.source else [item.path, item.size]
+
+
+def _shards(ends: array[int], counts: array[int], costs: array[int]) -> Iterator[Shard]:
+    shards, upto = min(len(ends), TASK_RUNS), list(accumulate(costs))
+    first = 0
     for number in range(shards):
-        first, last = number * count // shards, (number + 1) * count // shards
+        # At least one mini-batch for this shard, and for each that follows.
+        last = min(
+            max(bisect_left(upto, upto[-1] * (number + 1) // shards) + 1, first + 1), len(ends) - (shards - number - 1)
+        )
         yield Shard(
             number=number,
             first=first,
             count=last - first,
-            items=min(last * size, items) - first * size,
+            items=sum(counts[first:last]),
             start=ends[first - 1] if first else 0,
             end=ends[last - 1],
+            cost=upto[last - 1] - (upto[first - 1] if first else 0),
         )
+        first = last
 
 
 def shard_name(shard: Shard) -> str:

@@ -10,66 +10,97 @@ from pydantic import Field
 
 from ..blocks import store
 from ..blocks.compute import ComputeCluster, find_compute
+from ..blocks.datastore import open_folder
 from ..blocks.deployment import ModelDeployment, find_deployment, latest
 from ..blocks.documents import validate
 from ..blocks.endpoint import BatchEndpoint
+from ..blocks.model_params import check_params
 from ..blocks.settings import Document, JobSettings
 from ..scoring.errors import NotFound
-from ..scoring.storage import Folder
-from .inputs import check_inside, check_output, resolve, resolve_input, single
-from .job import OUTPUT_NAME, Job, Location, installed_versions, user
+from .inputs import check_apart, find_input, model_inputs
+from .job import Job, installed_versions, user
+from .outputs import find_output
 
 
 class Request(Document):
     """A call as it came. The server has checked it already, unless the caller switched that off."""
 
     endpoint: str
-    inputs: dict[str, str] = Field(default_factory=dict)
-    outputs: dict[str, str] = Field(default_factory=dict)
+    inputs: dict[str, Any] = Field(default_factory=dict)
+    outputs: dict[str, Any] = Field(default_factory=dict)
     deployment: str | None = None
     settings: JobSettings = Field(default_factory=JobSettings)
 
 
-def record(client: SyncPrefectClient, call: Mapping[str, Any], job_id: str, folder: Folder, by: str | None) -> Job:
-    """Check, route and resolve a call, and write it down. Raises BatchError for whatever is wrong with it."""
+def record(client: SyncPrefectClient, call: Mapping[str, Any], job_id: str, root: str, by: str | None) -> Job:
+    """Check, route and resolve a call, and write it down. Raises BatchError for whatever is wrong with it.
+
+    Args:
+        client: of the Prefect server.
+        call: the request's fields.
+        job_id: the job's name.
+        root: reference of the folder for the job's files.
+        by: who called, as far as the server knows.
+    """
     request = validate(Request, {key: value for key, value in call.items() if value is not None}, "parameters")
     found = route(client, request.endpoint, request.deployment)
-    compute = find_compute(client, found.compute)
-    output = single("outputs", request.outputs)
-    where = Location(given=output, url=resolve(output) if output else folder.file_url(OUTPUT_NAME))
-    job = make_job(job_id, found, compute, folder, single("inputs", request.inputs), where, request.settings)
+    job = make_job(
+        client,
+        job_id,
+        found,
+        find_compute(client, found.compute),
+        root,
+        request.inputs,
+        request.outputs,
+        request.settings,
+    )
     job.endpoint, job.submitted_by = request.endpoint, by or user()
     job.save()
     return job
 
 
 def make_job(
+    client: SyncPrefectClient | None,
     job_id: str,
     deployment: ModelDeployment,
     compute: ComputeCluster,
-    folder: Folder,
-    given_input: str | None,
-    output: Location,
+    root: str,
+    inputs: Mapping[str, Any],
+    outputs: Mapping[str, Any],
     overrides: JobSettings,
 ) -> Job:
-    """A job whose input is there and whose output is free. Raises BatchError."""
+    """A job whose input is there, and whose output is free and may be written. Raises BatchError.
+
+    Args:
+        client: of the Prefect server; None for a trial run without one.
+        job_id: the job's name.
+        deployment: that scores.
+        compute: that it runs on.
+        root: reference of the folder for the job's files.
+        inputs: as in the request.
+        outputs: as in the request.
+        overrides: of the deployment's settings.
+    """
     settings = deployment.settings.overridden(overrides)
     compute.check(settings)
-    source = resolve_input(given_input)
-    check_output(output.url, settings.output_file_name)
-    check_inside(source, [folder.url, output.url])
+    data, given, params = model_inputs(inputs)
+    params = check_params(deployment.params_schema, params)
+    found = find_input(data, given, client)
+    output, settings = find_output(client, outputs, job_id, root, settings)
+    check_apart(found, [open_folder(root), output.open()])
     return Job(
         id=job_id,
         endpoint=None,
         deployment=deployment,
         compute=compute,
         settings=settings,
-        input=Location(given=given_input, url=source),
+        input=found,
+        params=params,
         output=output,
         overrides=overrides.model_dump(exclude_none=True),
         submitted_by=user(),
         versions=installed_versions(),
-        root=folder.url,
+        root=root,
     )
 
 

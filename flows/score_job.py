@@ -10,11 +10,10 @@ from contextlib import ExitStack
 from ..scoring.errors import JobFailed
 from ..scoring.parts import Located, committed
 from ..scoring.shard import Receipt
-from .collect import ERRORS, claim, error_lines, in_order, write_errors, write_output
-from .inputs import list_items
+from .collect import ERRORS, claim, error_lines, in_order, remove_output, write_errors, write_output
 from .job import Job
 from .mapping import Mapper, Report, Tally, map_shards, pending
-from .plan import Plan, make_plan
+from .plan import Plan
 from .summary import SUMMARY, Summary, read_summary
 
 MakeMapper = Callable[[Plan, int], Mapper]
@@ -47,15 +46,16 @@ def score_job(job: Job, make_mapper: MakeMapper, report: Report) -> Summary:
     folder, settings = job.folder, job.settings
     if (ended := read_summary(job)) is not None and ended.completed:
         return ended
+    plan = Plan.load(folder)
+    if plan is None:
+        raise JobFailed(f"{folder.url} has no plan: the job was never started")
     run, clock = job.begin_run(), _Clock()
     with ExitStack() as stack:
         job.output_folder.make()
         if settings.output_file_name is not None and stack.enter_context(
             claim(job.output_folder, settings.output_file_name, job.id)
         ):
-            job.output_folder.remove(settings.output_file_name)  # written by a run that was killed just after
-        plan = Plan.load(folder) or make_plan(folder, *list_items(job.input.url), settings.mini_batch_size)
-        clock.lap("plan")
+            remove_output(job.output_folder, settings.output_file_name)  # written by a run that was killed just after
         tally = Tally(plan.items, plan.mini_batches, settings.failures_allowed(plan.items))
         failure = _map(job, plan, run, make_mapper, tally, report)
         clock.lap("score")
@@ -70,7 +70,7 @@ def _map(job: Job, plan: Plan, run: int, make_mapper: MakeMapper, tally: Tally, 
     """Score what is not committed; returns why the job failed, if init() did."""
     ledger = committed(job.folder) if run > 1 else {}
     done = {number for number, at in ledger.items() if at.outcome.succeeded}
-    left = list(pending(plan, done))
+    left = pending(plan, done)
     skipped = {shard.number for shard in plan.shards} - {shard.number for shard in left}
     for shard in plan.shards:
         if shard.number in skipped:
@@ -101,9 +101,9 @@ def _collect(job: Job, plan: Plan, run: int, failure: str | None) -> Summary:
     if failure is None:
         ordered = in_order(ledger, plan.mini_batches)
         if settings.output_file_name is not None:
-            output = write_output(folder, ordered, job.output_folder, settings.output_file_name, settings.rows_format)
+            output = write_output(folder, ordered, job.output_folder, settings)
     succeeded = processed - failed
-    message = failure or _success(succeeded, plan.items, rows, output, folder.file_url(ERRORS))
+    message = failure or _success(plan, succeeded, rows, output, folder.file_url(ERRORS))
     return Summary(
         job=job.id,
         endpoint=job.endpoint,
@@ -131,12 +131,12 @@ def _verdict(job: Job, plan: Plan, located: list[Located], failed: int) -> str |
     see = f"; all are in {job.folder.file_url(ERRORS)}"
     if failed > job.settings.failures_allowed(plan.items):
         threshold = job.settings.error_threshold
-        return f"{failed} of {plan.items} files failed, error_threshold allows {threshold}{cause}{see}"
+        return f"{failed} of {plan.items} {plan.unit} failed, error_threshold allows {threshold}{cause}{see}"
     if failed >= plan.items:
-        return f"no file was scored: all {plan.items} failed{cause}{see}"
+        return f"nothing was scored: all {plan.items} {plan.unit} failed{cause}{see}"
     return None
 
 
-def _success(succeeded: int, items: int, rows: int, output: str, errors: str) -> str:
-    lost = f" ({items - succeeded} failed: see {errors})" if succeeded < items else ""
-    return f"{succeeded} of {items} files scored{lost}, {rows} rows in {output}"
+def _success(plan: Plan, succeeded: int, rows: int, output: str, errors: str) -> str:
+    lost = f" ({plan.items - succeeded} failed: see {errors})" if succeeded < plan.items else ""
+    return f"{succeeded} of {plan.items} {plan.unit} scored{lost}, {rows} rows in {output}"

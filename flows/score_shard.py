@@ -8,37 +8,37 @@ import time
 from functools import lru_cache
 from pathlib import Path
 
+from ..blocks.datastore import open_folder
 from ..blocks.model_source import mlflow_folder
 from ..blocks.snapshot import fetch
 from ..scoring import shard as scoring
 from ..scoring import slots
 from ..scoring.contract import ScoringSpec
 from ..scoring.errors import BatchError, InvalidDocument
-from ..scoring.storage import Folder
 from ..scoring.supervisor import LogSink
 from .job import Job
 from .plan import Plan, Shard
 
 
 @lru_cache(maxsize=8)
-def _job(folder: str) -> tuple[Job, Plan]:
-    job = Job.load(Folder(folder))
+def _job(reference: str) -> tuple[Job, Plan]:
+    job = Job.load(open_folder(reference))
     plan = Plan.load(job.folder)
     if plan is None:
-        raise BatchError(f"{folder} has no plan")
+        raise BatchError(f"{job.folder.url} has no plan")
     return job, plan
 
 
-def score_shard(folder: str, number: int, run: int, sink: LogSink | None) -> scoring.Receipt:
-    """Score shard `number` of the job in `folder` with this process's slots."""
-    job, plan = _job(folder)
+def score_shard(reference: str, number: int, run: int, sink: LogSink | None) -> scoring.Receipt:
+    """Score shard `number` of the job whose folder `reference` names, with this process's slots."""
+    job, plan = _job(reference)
     shard = plan.shards[number]
     return scoring.score_shard(
         job=job.folder,
         shard=number,
         run=run,
         mini_batches=plan.read(job.folder, shard),
-        slots=slots.of_job(folder, lambda: _make_slots(job)),
+        slots=slots.of_job(reference, lambda: _make_slots(job, plan, run)),
         retry=_retry(job),
         failures_allowed=job.settings.failures_allowed(plan.items),
         sink=sink,
@@ -55,8 +55,16 @@ def _retry(job: Job) -> scoring.RetrySettings:
     return scoring.RetrySettings(retry.max_retries, retry.timeout)
 
 
-def _make_slots(job: Job) -> slots.Slots:
-    return slots.Slots(job.folder, scoring_spec(job), init_timeout=3 * job.settings.retry_settings.timeout + 30)
+def _make_slots(job: Job, plan: Plan, run: int) -> slots.Slots:
+    return slots.Slots(
+        job.folder,
+        scoring_spec(job),
+        init_timeout=3 * job.settings.retry_settings.timeout + 30,
+        output=job.output_folder,
+        capacity=job.settings.max_concurrency_per_instance,
+        sources=[open_folder(source.reference) for source in plan.sources],
+        unchanged=run == 1,  # a job is also resumed after somebody mended a file
+    )
 
 
 def scoring_spec(job: Job) -> ScoringSpec:
@@ -81,6 +89,8 @@ def scoring_spec(job: Job) -> ScoringSpec:
         output_format=settings.rows_format,
         logging_level=settings.logging_level,
         environment_variables=settings.environment_variables,
+        params=job.params,
+        output_columns=settings.output_columns.model_dump() if settings.output_columns else {},
     )
 
 

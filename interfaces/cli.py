@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import httpx
 from cyclopts import App, Parameter
 
 from ..scoring.errors import BatchError, NoServer
 from . import overrides, terminal
-from .cli_options import File, Set
+from .cli_options import Exclude, File, Include, Input, InputType, Set
 
 app = App(
     name="prefect-batch",
@@ -38,33 +38,38 @@ for _name, (_where, _help) in _GROUPS.items():
 def invoke(
     endpoint: str,
     *,
-    input: Annotated[str | None, Parameter(help="Folder or file to score.")] = None,
+    input: Input = [],  # noqa: B006
+    input_type: InputType = None,
+    include: Include = [],  # noqa: B006
+    exclude: Exclude = [],  # noqa: B006
     deployment: Annotated[str | None, Parameter(name=["--deployment", "--deployment-name", "-d"])] = None,
-    output: Annotated[str | None, Parameter(name=["--output", "--output-path"], help="Folder for the output.")] = None,
+    output: Annotated[
+        str | None,
+        Parameter(name=["--output", "--output-path"], help="Folder for the output: a path, URL or datastore."),
+    ] = None,
     set: Set = [],  # noqa: B006
-    mini_batch_size: Annotated[int | None, Parameter(name=["--mini-batch-size", "-m"])] = None,
+    mini_batch_size: Annotated[
+        str | None, Parameter(name=["--mini-batch-size", "-m"], help="A number of files, '64MB' or '50000 rows'.")
+    ] = None,
     instance_count: Annotated[int | None, Parameter(name=["--instance-count", "-c"])] = None,
     job_name: str | None = None,
     stream: Annotated[bool, Parameter(help="Follow the job until it ends.", negative=())] = False,
 ) -> None:
     """Call an endpoint: makes a job, prints its id and returns at once.
 
-    Example: prefect-batch invoke heart --input data/ --set mini_batch_size=2 --stream
+    Example: prefect-batch invoke heart --input data/ --set mini_batch_size=64MB --stream
     """
     from ..blocks import store
     from ..flows import jobs
+    from .call import bring_within_reach, request
 
-    settings = overrides.parse(set)
-    settings |= {"mini_batch_size": mini_batch_size} if mini_batch_size is not None else {}
-    settings |= {"instance_count": instance_count} if instance_count is not None else {}
-    parameters: dict[str, Any] = {}
-    if input is not None:
-        parameters["inputs"] = {"data": overrides.local_path(input, "--input", must_exist=True)}
-    if output is not None:
-        parameters["outputs"] = {"score": overrides.local_path(output, "--output", must_exist=False)}
+    given = overrides.parse(set)
+    given |= {"mini_batch_size": mini_batch_size} if mini_batch_size is not None else {}
+    given |= {"instance_count": instance_count} if instance_count is not None else {}
+    parameters = request(given, input, input_type, include, exclude, output)
     parameters |= {"deployment": deployment.lower()} if deployment else {}
-    parameters |= {"settings": settings} if settings else {}
     with store.api() as client:
+        bring_within_reach(parameters, client)
         job = jobs.invoke(client, endpoint.lower(), parameters, job_name)
         terminal.out.print(str(job.id), highlight=False)
         if (url := jobs.ui_url(job)) is not None:
@@ -83,8 +88,11 @@ def invoke(
 def run(
     *,
     file: File,
-    input: Annotated[str, Parameter(help="Folder or file to score.")],
+    input: Input,
     output: Annotated[Path, Parameter(help="Folder for all files of the job; must be new or empty.")],
+    input_type: InputType = None,
+    include: Include = [],  # noqa: B006
+    exclude: Exclude = [],  # noqa: B006
     set: Set = [],  # noqa: B006
 ) -> None:
     """Try a deployment out on this machine: no server, no endpoint, the same code, the same files.
@@ -92,9 +100,12 @@ def run(
     Example: prefect-batch run -f deployment.yml --input data/ --output out/
     """
     from ..blocks.deployment import load_deployment
+    from .call import bring_within_reach, request
     from .local_run import run_deployment
 
-    summary = run_deployment(load_deployment(file, endpoint=None), file, input, output, overrides.parse(set))
+    call = request(overrides.parse(set), input, input_type, include, exclude, output=None)
+    bring_within_reach(call, client=None)
+    summary = run_deployment(load_deployment(file, endpoint=None), file, call, output)
     terminal.note(f"{summary.state}: {summary.message}")
     if not summary.completed:
         sys.exit(1)

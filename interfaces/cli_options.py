@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -14,9 +14,23 @@ File = Annotated[Path, Parameter(name=["--file", "-f"], help="YAML file.")]
 OptionalFile = Annotated[Path | None, Parameter(name=["--file", "-f"], help="YAML file.")]
 Endpoint = Annotated[str | None, Parameter(name=["--endpoint", "--endpoint-name", "-e"], help="Name of the endpoint.")]
 Yes = Annotated[bool, Parameter(name=["--yes", "-y"], help="Do not ask.", negative=())]
+Input = Annotated[
+    list[str],
+    Parameter(
+        help="Folder, file or pattern to score: a path, URL, datastore or data asset. May be given several times.",
+        negative=(),
+    ),
+]
+InputType = Annotated[Literal["uri_folder", "uri_file"] | None, Parameter(help="What the input must be.")]
+Include = Annotated[list[str], Parameter(help="Only files that match, as in '*.csv'.", negative=())]
+Exclude = Annotated[list[str], Parameter(help="No files that match.", negative=())]
 Set = Annotated[
     list[str],
-    Parameter(name="--set", help="Override a setting for this job: KEY=VALUE, as in mini_batch_size=2.", negative=()),
+    Parameter(
+        name="--set",
+        help="Override a setting for this job, or name an input or output: KEY=VALUE, as in mini_batch_size=2.",
+        negative=(),
+    ),
 ]
 
 

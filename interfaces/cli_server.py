@@ -12,7 +12,7 @@ from cyclopts import App, Parameter
 
 from ..blocks import store
 from ..flows.catalog import WORK_POOL, ensure_work_pool
-from ..flows.inputs import WORKING_DIRECTORY
+from ..flows.locations import WORKING_DIRECTORY
 from . import terminal
 from .local_server import WORKER_SETTINGS, LocalServer
 

@@ -11,25 +11,24 @@ from uuid import uuid4
 from rich.logging import RichHandler
 
 from ..blocks.compute import builtin_local
+from ..blocks.datastore import Datastore
 from ..blocks.deployment import ModelDeployment
 from ..blocks.documents import validate
 from ..blocks.settings import JobSettings
 from ..flows.catalog import take_snapshots
-from ..flows.job import OUTPUT_NAME, Location
+from ..flows.job import OUTPUT_NAME
 from ..flows.local import run_local
 from ..flows.mapping import Tally
+from ..flows.packing import plan_job
 from ..flows.request import make_job
 from ..flows.summary import Summary
 from ..scoring.errors import AlreadyExists
 from ..scoring.storage import Folder
-from . import overrides as options
 from . import terminal
 
 
-def run_deployment(
-    deployment: ModelDeployment, file: Path, data: str, output: Path, settings: dict[str, Any]
-) -> Summary:
-    """Score `data` into the new or empty folder `output`, with a progress bar.
+def run_deployment(deployment: ModelDeployment, file: Path, call: dict[str, Any], output: Path) -> Summary:
+    """Run a call's `inputs` and `settings` into the new or empty folder `output`, with a progress bar.
 
     Raises InvalidDocument, NotFound, AlreadyExists.
     """
@@ -42,15 +41,17 @@ def run_deployment(
     logger.setLevel(logging.DEBUG)
     with tempfile.TemporaryDirectory(prefix="prefect-batch-run-") as snapshots:
         job = make_job(
+            None,
             f"local-{uuid4().hex[:8]}",
-            take_snapshots(deployment, file, Folder(snapshots)),
+            take_snapshots(deployment, file, Datastore(url=snapshots)),
             builtin_local(),
-            folder,
-            options.local_path(data, "--input", must_exist=True),
-            Location(given=None, url=folder.file_url(OUTPUT_NAME)),
-            validate(JobSettings, settings, "--set"),
+            folder.url,
+            call.get("inputs", {}),
+            {OUTPUT_NAME: folder.file_url(OUTPUT_NAME)},
+            validate(JobSettings, call.get("settings", {}), "--set"),
         )
         job.save()
+        plan_job(job, logger.info)
         with terminal.progress_bar() as update:
 
             def report(tally: Tally) -> None:

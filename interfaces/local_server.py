@@ -17,7 +17,7 @@ from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from ..flows.catalog import WORK_POOL, ensure_work_pool
-from ..flows.inputs import WORKING_DIRECTORY
+from ..flows.locations import WORKING_DIRECTORY
 from ..scoring.errors import BatchError
 
 START_SECONDS, STOP_SECONDS = 120.0, 20.0

@@ -1,13 +1,12 @@
-"""What `--set`, `--input` and `--output` say, as request values."""
+"""What `--set` says."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any, cast
 
-from ..scoring.errors import InvalidDocument, NotFound
+from ..scoring.errors import InvalidDocument
 
 
 def parse(assignments: Iterable[str]) -> dict[str, Any]:
@@ -36,13 +35,3 @@ def _value(text: str) -> Any:
         return json.loads(text)
     except ValueError:
         return text
-
-
-def local_path(given: str, option: str, must_exist: bool) -> str:
-    """A path of the caller's, absolute: the worker that reads it has another working directory. Raises NotFound."""
-    if "://" in given or given.startswith("azureml:"):
-        return given
-    path = Path(given).expanduser().absolute()
-    if must_exist and not path.exists():
-        raise NotFound(f"{option} {given}: does not exist (looked for {path})")
-    return str(path)

@@ -8,7 +8,16 @@ from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 from rich.table import Table
 
 out, err = Console(), Console(stderr=True)
@@ -76,3 +85,14 @@ def progress_bar() -> Generator[Update]:
             last = state
 
         yield update
+
+
+@contextmanager
+def byte_bar(what: str) -> Generator[Callable[[int, int], None]]:
+    """A bar of bytes: takes those done and those in all. One line when stderr is not a terminal."""
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, console=err, disable=not err.is_terminal) as progress:
+        bar = progress.add_task(what, total=None)
+        if not err.is_terminal:
+            note(what)
+        yield lambda done, total: progress.update(bar, completed=done, total=total)

@@ -31,8 +31,10 @@ class Item:
     """Path relative to its source."""
     source: int = 0
     size: int | None = None
-    """Bytes of the file, or of the piece as far as that is known; None where the storage does not say."""
+    """Bytes of the file, or about as many as the piece has; None where the storage does not say."""
     piece: Piece | None = None
+    file_size: int | None = None
+    """Bytes of the whole file that a piece is of, when that was planned."""
 
     @property
     def label(self) -> str:

@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 
 from .contract import ItemError, Scored
 from .errors import InitFailed, MiniBatchFailed
-from .items import LocalItem
+from .items import Item, LocalItem
 from .parts import Outcome, PartWriter, committed
 from .rows import Chunk
 from .slots import Slots
+from .staging import Staged, ahead
 from .storage import Folder
 from .supervisor import LogSink
 
 
 @dataclass
 class MiniBatch:
-    """What one call of run() gets; `number` counts from 0 over the job."""
+    """What one call of run() gets, as planned; `number` counts from 0 over the job."""
 
     number: int
-    items: list[LocalItem]
-
-    @property
-    def names(self) -> list[str | None]:
-        return [item.name for item in self.items]
+    items: list[Item]
 
 
 @dataclass
@@ -80,63 +78,78 @@ def score_shard(
     """
     done = {n: at.outcome for n, at in committed(job, shard).items() if at.outcome.succeeded or at.run >= run}
     receipt, writer = Receipt(shard), PartWriter(job, shard, run)
-    try:
+
+    def left() -> Iterator[MiniBatch]:
         for mini_batch in mini_batches:
-            outcome = done.get(mini_batch.number)
-            if outcome is None:
-                outcome, chunk = score_mini_batch(mini_batch, slots, retry, sink)
+            if mini_batch.number in done:
+                receipt.add(done[mini_batch.number])
+            else:
+                yield mini_batch
+
+    try:
+        upcoming = ahead(slots.staging, left(), lambda mini_batch: mini_batch.items)
+        with slots.used(), closing(upcoming):
+            for mini_batch, staged in upcoming:
+                if receipt.failed > failures_allowed:
+                    break
+                outcome, chunk = score_mini_batch(mini_batch, staged, slots, retry, sink)
                 writer.add(outcome, chunk.data)
-            receipt.add(outcome)
-            if receipt.failed > failures_allowed:
-                break
+                receipt.add(outcome)
     finally:
         writer.commit()
     return receipt
 
 
 def score_mini_batch(
-    mini_batch: MiniBatch, slots: Slots, retry: RetrySettings, sink: LogSink | None
+    mini_batch: MiniBatch, staged: Staged, slots: Slots, retry: RetrySettings, sink: LogSink | None
 ) -> tuple[Outcome, Chunk]:
     """Try a mini-batch up to max_retries times; after that all its items have failed.
 
+    An item that could not be staged has failed already, and run() gets the others.
     An init() that fails as often is the end of the job, not of the mini-batch. Raises InitFailed, JobReleased.
     """
-    started, attempt, pid = time.monotonic(), 0, None
+    if not staged.items:
+        size = len(mini_batch.items)
+        return Outcome(mini_batch.number, size, failed=size, errors=staged.errors), Chunk(b"", 0, None)
+    attempt, pid = 0, None
     with slots.slot(sink) as process:
+        started = time.monotonic()
         while True:
             attempt += 1
             try:
                 process.start()
                 pid = process.pid
                 final = attempt >= retry.max_retries
-                scored = process.run(mini_batch.items, retry.timeout, final)
+                scored = process.run(staged.items, retry.timeout, final)
+                slots.publish(process)
                 break
             except InitFailed:
                 if attempt >= retry.max_retries:
                     raise
             except MiniBatchFailed as error:
+                slots.discard(process)
                 if attempt >= retry.max_retries:
-                    scored = _all_failed(mini_batch, error)
+                    scored = _all_failed(staged.items, error)
                     break
     for error in scored.errors:
         error.attempt = attempt
     outcome = Outcome(
         mini_batch=mini_batch.number,
         items=len(mini_batch.items),
-        failed=scored.failed,
+        failed=scored.failed + len(staged.errors),
         rows=scored.chunk.rows,
         columns=scored.chunk.columns,
         attempts=attempt,
         seconds=round(time.monotonic() - started, 6),
         process=f"{slots.node}/{pid or ''}",
-        errors=scored.errors,
+        errors=staged.errors + scored.errors,
     )
     return outcome, scored.chunk
 
 
-def _all_failed(mini_batch: MiniBatch, error: MiniBatchFailed) -> Scored:
-    cause = ItemError(mini_batch.names, error.error_type, str(error), error.traceback)
-    return Scored(Chunk(b"", 0, None), failed=len(mini_batch.items), errors=[cause])
+def _all_failed(items: list[LocalItem], error: MiniBatchFailed) -> Scored:
+    cause = ItemError([item.name for item in items], error.error_type, str(error), error.traceback)
+    return Scored(Chunk(b"", 0, None), failed=len(items), errors=[cause])
 
 
 def fail_shard(
@@ -148,7 +161,7 @@ def fail_shard(
     for mini_batch in mini_batches:
         held = done.get(mini_batch.number)
         if held is None:
-            cause = ItemError(mini_batch.names, error_type, message)
+            cause = ItemError([item.label for item in mini_batch.items], error_type, message)
             size = len(mini_batch.items)
             outcome = Outcome(mini_batch.number, size, failed=size, errors=[cause])
             writer.add(outcome, b"")

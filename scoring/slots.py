@@ -18,12 +18,13 @@ import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from .contract import ScoringSpec
 from .errors import JobReleased, MiniBatchFailed
+from .staging import Staging
 from .storage import Folder
 from .supervisor import LogSink, ScoringProcess
 
@@ -43,6 +44,8 @@ class Slots:
         output: the job's output folder, for scripts that write files of their own. A local one they write to as
             `spec.output_dir` says.
         capacity: scoring processes at most at once; None for as many as there are threads.
+        sources: the folders of the input, and
+        unchanged: whether their files must be as they were planned; both are for staging them.
     """
 
     def __init__(
@@ -52,6 +55,8 @@ class Slots:
         init_timeout: float,
         output: Folder | None = None,
         capacity: int | None = None,
+        sources: Sequence[Folder] = (),
+        unchanged: bool = True,
     ) -> None:
         self._job, self._spec, self._init_timeout = job, spec, init_timeout
         self._output = None if output is None or output.is_local else output
@@ -59,8 +64,10 @@ class Slots:
         self.node = f"{socket.gethostname()}-{os.getpid()}"
         _sweep()
         self._scratch = Path(tempfile.mkdtemp(prefix=f"{_SCRATCH}-{self.node}-"))
+        self.staging = Staging(list(sources), self._scratch / "staged", unchanged)
         self._lock = threading.Condition()
         self._waiting: deque[object] = deque()
+        self._users = 0
         self._idle: list[ScoringProcess] = []
         self._all: list[ScoringProcess] = []
         self._released = False
@@ -73,9 +80,21 @@ class Slots:
 
     @property
     def idle_seconds(self) -> float:
-        """How long no process has been in use."""
+        """How long nobody has been using them."""
         with self._lock:
-            return time.monotonic() - self._last_used if len(self._idle) == len(self._all) else 0.0
+            return 0.0 if self._users else time.monotonic() - self._last_used
+
+    @contextlib.contextmanager
+    def used(self) -> Generator[None]:
+        """Count as used for the time of the block, also while files are staged or another process is waited for."""
+        with self._lock:
+            self._users += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._users -= 1
+                self.touch()
 
     @contextlib.contextmanager
     def slot(self, sink: LogSink | None) -> Generator[ScoringProcess]:
@@ -84,15 +103,15 @@ class Slots:
         The sink stays after the block: the last lines that a run() prints may come behind its result.
         Raises JobReleased once the job is over.
         """
-        process = self._take()
-        process.sink = sink
-        try:
-            yield process
-        finally:
-            with self._lock:
-                self.touch()
-                self._idle.append(process)
-                self._lock.notify_all()
+        with self.used():
+            process = self._take()
+            process.sink = sink
+            try:
+                yield process
+            finally:
+                with self._lock:
+                    self._idle.append(process)
+                    self._lock.notify_all()
 
     def _take(self) -> ScoringProcess:
         ticket = object()

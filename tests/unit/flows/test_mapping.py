@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from prefect_batch.flows.mapping import Tally, map_shards
+from prefect_batch.flows.mapping import Suspected, Tally, map_shards
 from prefect_batch.flows.plan import Shard
 from prefect_batch.scoring.errors import InitFailed
 from prefect_batch.scoring.shard import Receipt
@@ -31,6 +31,8 @@ class FakeMapper:
         self.most = 0
         self.ended = ""
         self.raises: dict[int, BaseException] = {}
+        self.suspected: set[int] = set()
+        self.alone: list[int] = []
         self._lock = threading.Lock()
 
     def submit(self, shard: Shard, done: Callable[[], None]) -> int:
@@ -43,8 +45,12 @@ class FakeMapper:
             self.pool.submit(done)
         return shard.number
 
-    def receipt(self, handle: int, shard: Shard) -> Receipt:
+    def receipt(self, handle: int, shard: Shard, alone: bool) -> Receipt:
         assert handle == shard.number
+        if shard.number in self.suspected and not alone:
+            raise Suspected
+        if alone:
+            self.alone.append(shard.number)
         if shard.number in self.raises:
             raise self.raises[shard.number]
         with self._lock:
@@ -158,3 +164,19 @@ def test_nothing_to_map() -> None:
     mapper = FakeMapper(ahead=3)
     map_shards(mapper, [], tally(0), lambda _: None)
     assert mapper.ended == "release"
+
+
+def test_suspected_shards_run_again_alone_when_all_others_are_done() -> None:
+    mapper, sums = FakeMapper(ahead=3), tally(10)
+    mapper.suspected = {2, 7}
+    map_shards(mapper, shards(10), sums, lambda _: None)
+    assert mapper.gathered[-2:] == mapper.alone == [2, 7]
+    assert mapper.submitted[10:] == [2, 7]
+    assert (sums.mini_batches, mapper.ended) == (10, "release")
+
+
+def test_suspected_shards_are_left_when_the_job_has_failed() -> None:
+    mapper, sums = FakeMapper(ahead=1, failed={3: 1}), tally(10, allowed=0)
+    mapper.suspected = {2}
+    map_shards(mapper, shards(10), sums, lambda _: None)
+    assert (mapper.alone, mapper.ended) == ([], "abort")

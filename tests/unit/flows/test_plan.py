@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
+import random
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from prefect_batch.flows.mapping import pending
-from prefect_batch.flows.plan import INDEX, LINES, Plan, make_plan, shard_name
-from prefect_batch.scoring.items import LocalItem
+from prefect_batch.flows.plan import INDEX, LINES, Plan, Shard, Source, make_plan, shard_name
+from prefect_batch.scoring.items import Item, Piece
 from prefect_batch.scoring.shard import MiniBatch
 from prefect_batch.scoring.storage import Folder
 
@@ -22,6 +23,14 @@ def job(tmp_path: Path) -> Folder:
 
 def names(count: int) -> list[str]:
     return [f"folder/ünïcode {number:05d}.csv" for number in range(count)]
+
+
+def made(job: Folder, paths: list[str], size: int) -> Plan:
+    """A plan of files of one folder, `size` in each mini-batch."""
+    items = [Item(path, path, size=100) for path in paths]
+    return make_plan(
+        job, [Source(reference="/data")], (items[at : at + size] for at in range(0, len(items), size)), remote=False
+    )
 
 
 def read(job: Folder, plan: Plan) -> list[MiniBatch]:
@@ -36,9 +45,9 @@ def read(job: Folder, plan: Plan) -> list[MiniBatch]:
     ],
 )
 def test_shards_cover_all_mini_batches_and_items_once_in_order(job: Folder, items: int, size: int) -> None:
-    plan = make_plan(job, "/data", names(items), size)
+    plan = made(job, names(items), size)
     mini_batches = -(-items // size)
-    assert (plan.items, plan.mini_batches, plan.root) == (items, mini_batches, "/data")
+    assert (plan.items, plan.mini_batches, plan.staged, plan.unit) == (items, mini_batches, False, "files")
     assert len(plan.shards) == min(mini_batches, 1000)
     if mini_batches <= 1000:
         assert all(shard.count == 1 for shard in plan.shards)
@@ -52,7 +61,7 @@ def test_shards_cover_all_mini_batches_and_items_once_in_order(job: Folder, item
     assert first == mini_batches
     found = read(job, plan)
     assert [mini_batch.number for mini_batch in found] == list(range(mini_batches))
-    assert [name for mini_batch in found for name in mini_batch.names] == names(items)
+    assert [item.name for mini_batch in found for item in mini_batch.items] == names(items)
     assert [len(mini_batch.items) for mini_batch in found[:-1]] == [size] * (mini_batches - 1)
     assert sum(shard.items for shard in plan.shards) == items
     assert [shard.items for shard in plan.shards] == [
@@ -60,46 +69,79 @@ def test_shards_cover_all_mini_batches_and_items_once_in_order(job: Folder, item
     ]
 
 
-def test_items_are_paths_below_the_root(job: Folder) -> None:
-    plan = make_plan(job, "/data", ["a b.csv", "x/y.csv"], 10)
-    items = [LocalItem(f"/data/{name}", name, name) for name in ("a b.csv", "x/y.csv")]
-    assert read(job, plan) == [MiniBatch(0, items)]
+def test_items_come_back_as_they_were(job: Folder) -> None:
+    sources = [Source(reference="/data", label="here"), Source(reference="s3://bucket/x", label="there")]
+    planned = [
+        [Item("here/a b.csv", "a b.csv", 0, 12), Item("there/x/y.png", "x/y.png", 1, None)],
+        [Item("there/big.csv", "big.csv", 1, 40, Piece(10, 50, 3, 7, 5), 1000)],
+    ]
+    plan = make_plan(job, sources, planned, remote=True)
+    assert read(job, plan) == [MiniBatch(number, items) for number, items in enumerate(planned)]
+    assert (plan.items, plan.pieces, plan.staged, plan.unit) == (3, 1, True, "files and pieces")
+
+
+def test_shards_of_many_mini_batches_cost_about_the_same(job: Folder) -> None:
+    """Log-normal sizes, as of real files: without regard to them some shards would cost many times others."""
+    drawn = random.Random(7)
+    planned = [[Item(name, name, size=int(drawn.lognormvariate(13, 1.5)))] for name in names(20_000)]
+    plan = make_plan(job, [Source(reference="/data")], planned, remote=False)
+    costs = sorted(shard.cost for shard in plan.shards)
+    largest = max(item.size or 0 for [item] in planned)
+    assert len(costs) == 1000 and sum(costs) == sum((item.size or 0) + 65_536 for [item] in planned)
+    assert costs[-1] <= sum(costs) / 1000 + largest + 65_536
+    assert [m.items for m in read(job, plan)] == planned
+
+
+@pytest.mark.parametrize("heavy", [0, 1500, 2999])
+def test_one_heavy_mini_batch_leaves_every_shard_something(job: Folder, heavy: int) -> None:
+    planned = [[Item(name, name, size=10**12 if at == heavy else 1)] for at, name in enumerate(names(3000))]
+    plan = make_plan(job, [Source(reference="/data")], planned, remote=False)
+    assert len(plan.shards) == 1000 and all(shard.count >= 1 for shard in plan.shards)
+    assert sum(shard.count for shard in plan.shards) == 3000
 
 
 def test_odd_file_names_survive(job: Folder) -> None:
     odd = ["two\nlines", "\r", "\u2028", '"quoted"', os.fsdecode(b"caf\xe9"), "☃"]
-    plan = make_plan(job, "/data", odd, 2)
-    assert [name for mini_batch in read(job, plan) for name in mini_batch.names] == odd
+    plan = made(job, odd, 2)
+    assert [item.path for mini_batch in read(job, plan) for item in mini_batch.items] == odd
 
 
 def test_load_gives_what_was_made_or_nothing(job: Folder) -> None:
     assert Plan.load(job) is None
-    plan = make_plan(job, "/data", names(5), 2)
+    plan = made(job, names(5), 2)
     assert Plan.load(job) == plan
     assert job.files() == [INDEX, LINES]
 
 
 def test_planning_again_after_it_was_broken_off(job: Folder) -> None:
-    def broken() -> Iterator[str]:
-        yield "a"
+    def broken() -> Iterator[list[Item]]:
+        yield [Item("a", "a")]
         raise OSError("the disk went away")
 
     with pytest.raises(OSError, match="went away"):
-        make_plan(job, "/data", broken(), 1)
+        make_plan(job, [], broken(), remote=False)
     assert Plan.load(job) is None
     assert job.files() == []
     job.put(LINES, b"what a killed run left")
-    plan = make_plan(job, "/data", ["a", "b"], 1)
-    assert [m.names for m in read(job, plan)] == [["a"], ["b"]]
+    plan = made(job, ["a", "b"], 1)
+    assert [[item.name for item in m.items] for m in read(job, plan)] == [["a"], ["b"]]
 
 
 def test_names_of_shards(job: Folder) -> None:
-    assert shard_name(make_plan(job, "/", names(3), 1).shards[2]) == "mini-batch 2"
-    assert shard_name(make_plan(job, "/", names(2500), 1).shards[1]) == "mini-batches 2-4"
+    assert shard_name(made(job, names(3), 1).shards[2]) == "mini-batch 2"
+    assert shard_name(made(job, names(2500), 1).shards[1]) == "mini-batches 3-4"
 
 
 def test_pending_are_the_shards_that_lack_something(job: Folder) -> None:
-    plan = make_plan(job, "/", names(2500), 1)
+    plan = made(job, names(2500), 1)
     assert list(pending(plan, set())) == plan.shards
     assert list(pending(plan, set(range(2500)))) == []
     assert [shard.number for shard in pending(plan, set(range(2500)) - {3, 2499})] == [1, 999]
+
+
+def test_shards_that_cost_more_come_first() -> None:
+    costs = [5, 90, 4, 30]
+    shards = [Shard(number=n, first=n, count=1, items=1, start=0, end=0, cost=cost) for n, cost in enumerate(costs)]
+    plan = Plan(sources=[], items=4, mini_batches=4, shards=shards)
+    assert [shard.number for shard in pending(plan, set())] == [1, 3, 0, 2]
+    assert [shard.number for shard in pending(plan, {1})] == [3, 0, 2]

@@ -10,7 +10,7 @@ import pytest
 from prefect_batch.scoring import shard
 from prefect_batch.scoring.contract import ScoringSpec
 from prefect_batch.scoring.errors import InitFailed, JobReleased
-from prefect_batch.scoring.items import LocalItem
+from prefect_batch.scoring.items import Item
 from prefect_batch.scoring.parts import committed, read_rows
 from prefect_batch.scoring.shard import MiniBatch, Receipt, RetrySettings
 from prefect_batch.scoring.slots import Slots
@@ -29,6 +29,7 @@ SCRIPT = """
             raise RuntimeError("no model")
 
     def run(mini_batch):
+        mini_batch = [os.path.basename(path) for path in mini_batch]
         name = mini_batch[0]
         with open(HERE / f"calls-{name}", "a") as stream:
             stream.write("x")
@@ -43,7 +44,7 @@ SCRIPT = """
 
 
 def mini_batch(number: int, *names: str) -> MiniBatch:
-    return MiniBatch(number, [LocalItem(name, f"in/{name}", f"in/{name}") for name in names])
+    return MiniBatch(number, [Item(f"in/{name}", name) for name in names])
 
 
 @pytest.fixture
@@ -52,19 +53,27 @@ def job(tmp_path: Path) -> Folder:
 
 
 @pytest.fixture
-def slots(script: Callable[..., ScoringSpec], job: Folder, tmp_path: Path) -> Iterator[Slots]:
-    made = Slots(job, script(SCRIPT.replace("HERE", f"Path({str(tmp_path)!r})")), init_timeout=60)
+def inputs(tmp_path: Path) -> Folder:
+    return Folder(str(tmp_path / "in"))
+
+
+@pytest.fixture
+def slots(script: Callable[..., ScoringSpec], job: Folder, inputs: Folder, tmp_path: Path) -> Iterator[Slots]:
+    spec = script(SCRIPT.replace("HERE", f"Path({str(tmp_path)!r})"))
+    made = Slots(job, spec, init_timeout=60, sources=[inputs])
     yield made
     made.release(at_once=True)
 
 
 @pytest.fixture
-def score(job: Folder, slots: Slots) -> Score:
-    """Scores mini-batches given as names with a space between items."""
+def score(job: Folder, slots: Slots, inputs: Folder) -> Score:
+    """Scores mini-batches given as names with a space between items; their files are made."""
 
     def call(
         *mini_batches: str, run: int = 1, max_retries: int = 3, timeout: float = 60, allowed: float = float("inf")
     ) -> Receipt:
+        for name in " ".join(mini_batches).split():
+            inputs.put(name, b"")
         made = (mini_batch(number, *text.split()) for number, text in enumerate(mini_batches))
         return shard.score_shard(job, 0, run, made, slots, RetrySettings(max_retries, timeout), allowed, None)
 
@@ -169,12 +178,15 @@ def test_init_that_never_succeeds_ends_the_job(score: Score, tmp_path: Path, job
     assert committed(job) == {}
 
 
-def test_a_released_job_keeps_what_was_done(score: Score, slots: Slots, job: Folder, tmp_path: Path) -> None:
+def test_a_released_job_keeps_what_was_done(slots: Slots, job: Folder, inputs: Folder) -> None:
     def mini_batches() -> Iterator[MiniBatch]:
         yield mini_batch(0, "a")
-        slots.release(at_once=True)
         yield mini_batch(1, "b")
+        slots.release(at_once=True)  # asked for when "b" is about to be scored, to stage it meanwhile
+        yield mini_batch(2, "c")
 
+    for name in "abc":
+        inputs.put(name, b"")
     with pytest.raises(JobReleased):
         shard.score_shard(job, 0, 1, mini_batches(), slots, RetrySettings(3, 60), 9, None)
     assert list(committed(job)) == [0]

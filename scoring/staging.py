@@ -1,0 +1,206 @@
+"""Bringing the files of a mini-batch to this machine: ahead of time, a bounded number at once, on a bounded disk.
+
+A file of a local folder is used where it lies. One on other storage is fetched, and a piece of a large file is cut out
+of it, into a scratch folder that is given back as soon as the mini-batch is scored.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+from uuid import uuid4
+
+from .contract import ItemError
+from .errors import BatchError, Unreadable
+from .items import Item, LocalItem, Piece
+from .splitting import cut
+from .storage import Folder
+from .traces import describe
+
+AT_ONCE = 16
+"""Files fetched at the same time by one worker, from one storage."""
+DISK = "PREFECT_BATCH_STAGING_BYTES"
+"""Environment variable of a worker: bytes of its disk that staged files of a job may take."""
+_MOST = 8 * 1024**3
+
+M = TypeVar("M")
+
+
+class Budget:
+    """A number of bytes that many share: who asks first is served first, and may have to wait."""
+
+    def __init__(self, total: int) -> None:
+        self.total = self.free = max(1, total)
+        self._waiting: deque[object] = deque()
+        self._changed = threading.Condition()
+
+    def take(self, amount: int) -> int:
+        """Wait for `amount`; returns what was taken."""
+        amount, ticket = min(amount, self.total), object()
+        with self._changed:
+            self._waiting.append(ticket)
+            self._changed.wait_for(lambda: self._waiting[0] is ticket and self.free >= amount)
+            self._waiting.popleft()
+            self.free -= amount
+            self._changed.notify_all()
+        return amount
+
+    def give_back(self, amount: int) -> None:
+        with self._changed:
+            self.free += amount
+            self._changed.notify_all()
+
+
+@dataclass
+class Staged:
+    """Items that are on this machine, and what became of those that are not."""
+
+    items: list[LocalItem]
+    errors: list[ItemError] = field(default_factory=list[ItemError])
+    give_back: Callable[[], None] = lambda: None
+    """Deletes what was staged; to be called once."""
+
+
+class Staging:
+    """Stages the items of one job on one worker.
+
+    Args:
+        sources: the folders that items are named in, by Item.source.
+        scratch: local folder for what is fetched; made when needed.
+        unchanged: whether a file must still have the size that it was planned with; a file in pieces always must.
+        budget: bytes of disk; by default half of what is free, at most 8 GiB, or PREFECT_BATCH_STAGING_BYTES.
+    """
+
+    def __init__(self, sources: list[Folder], scratch: Path, unchanged: bool, budget: int | None = None) -> None:
+        self._sources, self._scratch, self._unchanged = sources, scratch, unchanged
+        self._budget = Budget(_default_budget(scratch) if budget is None else budget)
+
+    def stage(self, items: list[Item]) -> Staged:
+        """Bring items here; one that cannot be brought is an error of its own. Waits for room on the disk."""
+        away = [item for item in items if self._is_away(item)]
+        folder, held = self._scratch / uuid4().hex[:12], 0
+        if away:
+            held = self._budget.take(sum(item.size or 0 for item in away))
+
+        def give_back() -> None:
+            if away:
+                shutil.rmtree(folder, ignore_errors=True)
+                self._budget.give_back(held)
+
+        try:
+            brought = iter(self._bring(away, folder))
+            found = [next(brought) if self._is_away(item) else self._in_place(item) for item in items]
+        except BaseException:
+            give_back()
+            raise
+        staged = Staged([], [], give_back)
+        for item, path in zip(items, found, strict=True):
+            if isinstance(path, Exception):
+                staged.errors.append(ItemError([item.label], *describe(path)))
+            else:
+                first_row = item.piece.first_row if item.piece else 0
+                staged.items.append(LocalItem(path, item.label, item.name, first_row))
+        return staged
+
+    def _is_away(self, item: Item) -> bool:
+        return item.piece is not None or not self._sources[item.source].is_local
+
+    def _in_place(self, item: Item) -> str | Exception:
+        source = self._sources[item.source]
+        try:
+            size = source.stat(item.path).size
+            if self._unchanged:
+                _check(item, size, item.size)
+        except (OSError, BatchError) as error:
+            return error
+        return os.path.join(source.path, item.path)  # noqa: PTH118
+
+    def _bring(self, items: list[Item], folder: Path) -> list[str | Exception]:
+        targets = [folder / str(item.source) / item.path for item in items]
+        outcome: list[str | Exception] = [str(target) for target in targets]
+        whole: dict[int, list[int]] = {}
+        for at, item in enumerate(items):
+            if item.piece is None:
+                whole.setdefault(item.source, []).append(at)
+                continue
+            try:
+                outcome[at] = self._cut(item, targets[at])
+            except Exception as error:
+                outcome[at] = error
+        for source, positions in whole.items():
+            names, paths = [items[at].path for at in positions], [targets[at] for at in positions]
+            for at, error in zip(positions, self._sources[source].fetch(names, paths, AT_ONCE), strict=True):
+                outcome[at] = error or self._checked(items[at], targets[at])
+        return outcome
+
+    def _cut(self, item: Item, target: Path) -> str:
+        assert item.piece is not None
+        source = self._sources[item.source]
+        _check(item, source.stat(item.path).size, item.file_size)
+        target = target.with_name(_piece_name(target, item.piece))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        cut(source, item.path, item.piece, target)
+        return str(target)
+
+    def _checked(self, item: Item, target: Path) -> str | Exception:
+        try:
+            if self._unchanged:
+                _check(item, target.stat().st_size, item.size)
+        except Unreadable as error:
+            return error
+        return str(target)
+
+
+def _piece_name(path: Path, piece: Piece) -> str:
+    """`big.rows-5000-9999.csv`, within the 255 bytes that a name may have."""
+    rows = f".rows-{piece.first_row}-{piece.first_row + piece.rows - 1}{path.suffix}"
+    return os.fsdecode(os.fsencode(path.stem)[: 255 - len(os.fsencode(rows))]) + rows
+
+
+def _check(item: Item, size: int | None, planned: int | None) -> None:
+    if None not in (size, planned) and size != planned:
+        raise Unreadable(f"{item.name} has {size} bytes, and had {planned} when the job was planned: run the job anew")
+
+
+def _default_budget(scratch: Path) -> int:
+    if given := os.environ.get(DISK):
+        return int(given)
+    above = next(folder for folder in (scratch, *scratch.parents) if folder.exists())
+    return min(_MOST, shutil.disk_usage(above).free // 2)
+
+
+def ahead(
+    staging: Staging, mini_batches: Iterable[M], items_of: Callable[[M], list[Item]]
+) -> Generator[tuple[M, Staged]]:
+    """Each mini-batch and its staged items, in order; the next is staged while this one is used, and given back after.
+
+    To be closed by who ends early.
+    """
+    left = iter(mini_batches)
+    with ThreadPoolExecutor(1, "staging") as pool:
+
+        def start() -> tuple[M, Future[Staged]] | None:
+            for mini_batch in left:
+                return mini_batch, pool.submit(staging.stage, items_of(mini_batch))
+            return None
+
+        current = start()
+        while current is not None:
+            mini_batch, staged = current[0], current[1].result()
+            current = None
+            try:
+                current = start()
+                yield mini_batch, staged
+            except BaseException:
+                if current is not None:
+                    current[1].result().give_back()
+                raise
+            finally:
+                staged.give_back()
