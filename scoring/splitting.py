@@ -72,7 +72,8 @@ def split(folder: Folder, name: str, size: int | None, target: Target) -> list[P
     if not size or not splittable(name) or (target.size is not None and size <= target.size):
         return None
     try:
-        _check_ranges(folder, name, size)
+        if not folder.gives_ranges(name):
+            return None
         if _suffix(name) in tables.PARQUET | tables.ARROW:
             return _table_pieces(folder, name, size, target)
         return _text_pieces(folder, name, size, target)
@@ -104,19 +105,6 @@ def _changed(name: str) -> Unreadable:
 
 def _suffix(name: str) -> str:
     return PurePosixPath(name).suffix.lower()
-
-
-def _check_ranges(folder: Folder, name: str, size: int) -> None:
-    """A web server may send the whole file for each range asked of it; only opening the file tells in time."""
-    protocol = folder.fs.protocol
-    if "http" not in ((protocol,) if isinstance(protocol, str) else protocol):
-        return
-    with tables.open_file(folder, name) as stream:
-        try:
-            stream.seek(size - 1)
-            stream.read(1)
-        except ValueError as error:
-            raise NotSplittable("the server gives no parts of files") from error
 
 
 def _table_pieces(folder: Folder, name: str, size: int, target: Target) -> list[Piece]:

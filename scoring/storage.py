@@ -223,6 +223,11 @@ class Folder:
             return data[start:end]  # a web server that sends the whole file whatever it is asked for
         return data
 
+    def gives_ranges(self, name: str) -> bool:
+        """Whether a part of the file travels without the rest of it, as not every web server lets it."""
+        path = self._at(name)
+        return not self._is_http or self._run("look at", name, lambda: storage_http.head(self.fs, path)).ranges
+
     def open(self, name: str = "") -> IO[bytes]:
         """A large file, to read parts of it: seekable, with a few MB of it in memory.
 
@@ -237,9 +242,7 @@ class Folder:
         about = self.stat(name)
         if about.is_dir:
             raise IsADirectoryError(21, os.strerror(21), self._redact(self.file_url(name)))
-        if about.size is None or (
-            self._is_http and not self._run("look at", name, lambda: storage_http.head(self.fs, path)).ranges
-        ):
+        if about.size is None or not self.gives_ranges(name):
             return self._open_copy(name)
 
         def read_range(start: int, end: int) -> bytes:

@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import itertools
 from bisect import bisect_left
 from collections.abc import Generator, Iterator
 from pathlib import Path, PurePosixPath
-from typing import IO, Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
+from weakref import WeakKeyDictionary
 
-import pyarrow as pa  # pyright: ignore[reportMissingTypeStubs]
-import pyarrow.parquet as pq  # pyright: ignore[reportMissingTypeStubs]
+import pyarrow  # pyright: ignore[reportMissingTypeStubs]
+import pyarrow.parquet  # pyright: ignore[reportMissingTypeStubs]
 
 from .csv_records import NotSplittable
 from .storage import Folder
 
+pa: Any = pyarrow
+pq: Any = pyarrow.parquet
+
 PARQUET = {".parquet", ".pqt"}
 ARROW = {".arrow", ".feather", ".ipc"}
 
+_MAGIC = b"PAR1"
 _BATCH = 16 * 2**20
 """Bytes of rows held while they are copied, about."""
+_GLANCE = 2**18
+"""Bytes of a remote file's record batch that are fetched to see how many rows it has, at least."""
 _MAX_ROWS = 65_536
 _BUFFERED = 64 * 2**20
 """Bytes of a row group (compressed) up to which it is fetched in a few large requests, and held."""
@@ -51,24 +59,24 @@ def opened(folder: Folder, name: str) -> Generator[Table]:
     kind = _Parquet if PurePosixPath(name).suffix.lower() in PARQUET else _Arrow
     with contextlib.ExitStack() as stack:
         try:
-            # Mapped, a local file's rows need no memory of their own, however large a record batch is.
-            stream: Any = pa.memory_map(folder.file_url(name)) if folder.is_local else open_file(folder, name)
-            yield kind(stack.enter_context(stream))
+            yield kind(folder, name, stack)
         except pa.ArrowInvalid as error:
             raise NotSplittable(str(error)) from error
 
 
-def open_file(folder: Folder, name: str) -> IO[bytes]:
-    return folder.fs.open((folder / name).path, "rb")
+def _open(folder: Folder, name: str, buffer: int = 0) -> Any:
+    stream: Any = folder.open(name)
+    raw = stream.detach()  # Arrow asks for just the ranges it needs; a buffer of MBs would fetch much more
+    return io.BufferedReader(raw, buffer) if buffer else raw
 
 
 class _Parquet:
-    def __init__(self, stream: Any) -> None:
-        stream.seek(-4, 2)
-        if stream.read(4) != b"PAR1":
+    def __init__(self, folder: Folder, name: str, stack: contextlib.ExitStack) -> None:
+        self._stream = stack.enter_context(_open(folder, name))
+        self._stream.seek(-len(_MAGIC), 2)
+        if self._stream.read(len(_MAGIC)) != _MAGIC:
             raise NotSplittable("encrypted, or no Parquet file")
-        self._file: Any = pq.ParquetFile(stream)
-        self._stream = stream
+        self._file = pq.ParquetFile(self._stream)
 
     def parts(self, size: int) -> list[Part]:
         return [Part(group.num_rows, _compressed(group)) for group in self._groups()]
@@ -100,7 +108,7 @@ class _Parquet:
     def _read(self, index: int, group: Any) -> Iterator[Any]:
         rows = min(_MAX_ROWS, max(1, _BATCH * group.num_rows // max(1, group.total_byte_size)))
         if _compressed(group) <= _BUFFERED:
-            file: Any = pq.ParquetFile(self._stream, metadata=self._file.metadata, pre_buffer=True)
+            file = pq.ParquetFile(self._stream, metadata=self._file.metadata, pre_buffer=True)
         else:
             buffer = max(2**16, min(2**22, _BUFFERED // max(1, group.num_columns)))
             file = pq.ParquetFile(self._stream, metadata=self._file.metadata, buffer_size=buffer)
@@ -111,34 +119,44 @@ def _compressed(group: Any) -> int:
     return sum(group.column(index).total_compressed_size for index in range(group.num_columns))
 
 
-class _Arrow:
-    def __init__(self, stream: Any) -> None:
-        self._file: Any = pa.ipc.open_file(stream)
-        # A batch's number of rows comes with the batch: with no more than its narrowest column it is cheap.
-        narrow = pa.ipc.IpcReadOptions(included_fields=_narrowest(self._file.schema))
-        self._counts: Any = pa.ipc.open_file(stream, options=narrow)
+_row_counts: WeakKeyDictionary[Folder, dict[tuple[str, int], list[int]]] = WeakKeyDictionary()
+"""Rows of the record batches of each file of some size; they take a request a batch to find, and each piece needs them."""
 
-    def _row_counts(self) -> Iterator[int]:
-        return (self._counts.get_batch(index).num_rows for index in range(self._counts.num_record_batches))
+
+class _Arrow:
+    def __init__(self, folder: Folder, name: str, stack: contextlib.ExitStack) -> None:
+        def source(buffer: int = 0) -> Any:
+            # Mapped, a local file needs no memory of its own, however large its record batches are.
+            local = folder.is_local
+            return stack.enter_context(pa.memory_map(folder.file_url(name)) if local else _open(folder, name, buffer))
+
+        stream = source()
+        self._file = pa.ipc.open_file(stream)
+        known, key = _row_counts.setdefault(folder, {}), (name, stream.seek(0, 2))
+        if key not in known:
+            # How many rows a batch has comes with the batch: with nothing but its narrowest column that is cheap.
+            options = pa.ipc.IpcReadOptions(included_fields=_narrowest(self._file.schema))
+            file = pa.ipc.open_file(source(_GLANCE), options=options)
+            known[key] = [file.get_batch(index).num_rows for index in range(file.num_record_batches)]
+        self._counts = known[key]
 
     def parts(self, size: int) -> list[Part]:
-        counts = list(self._row_counts())
-        total = max(1, sum(counts))
-        return [Part(rows, size * rows // total) for rows in counts]
+        total = max(1, sum(self._counts))
+        return [Part(rows, size * rows // total) for rows in self._counts]
 
     def write(self, start: int, end: int, target: Path) -> None:
         before = 0
-        writer: Any = pa.ipc.new_file(str(target), self._file.schema)
-        with writer:
-            for index, rows in enumerate(self._row_counts()):
+        with pa.ipc.new_file(str(target), self._file.schema) as writer:
+            for index, rows in enumerate(self._counts):
                 if before < end and before + rows > start:
-                    whole = iter([self._file.get_batch(index)])
-                    for batch in _rows(whole, start - before, end - before):
-                        writer.write_batch(batch)
+                    batch = self._file.get_batch(index)
+                    if batch.num_rows != rows:
+                        raise NotSplittable(f"{batch.num_rows} rows where there were {rows}")
+                    first = max(start - before, 0)
+                    writer.write_batch(batch.slice(first, min(end - before, rows) - first))
                 before += rows
-                if before >= end:
-                    return
-        raise NotSplittable(f"{before} rows")
+        if before < end:
+            raise NotSplittable(f"{before} rows")
 
 
 def _narrowest(schema: Any) -> list[int]:

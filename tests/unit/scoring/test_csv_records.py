@@ -127,7 +127,7 @@ def test_a_return_within_quotes_is_text_and_a_lone_one_refuses() -> None:
         (b"a|b", b"|"),
         (b'"a;b;c",d\n', b","),
         (b'\n\n"x\n,,,";b;c\n', b";"),
-        (b"\xef\xbb\xbf\"a,b,c\";d\n", b";"),
+        (b'\xef\xbb\xbf"a,b,c";d\n', b";"),
         (b'a;"x\ny,";c\n', b";"),
         (b"one\n1\n", b","),
         (b"", b","),
