@@ -134,4 +134,8 @@ def call(operation: Callable[[], T]) -> T:
 
 async def acall(operation: Callable[[], Awaitable[T]]) -> T:
     """`call` for a coroutine function."""
-    return await tenacity.AsyncRetrying(**_policy())(operation)
+
+    async def attempt() -> T:  # tenacity awaits what is a coroutine function, not what returns a coroutine
+        return await operation()
+
+    return await tenacity.AsyncRetrying(**_policy())(attempt)

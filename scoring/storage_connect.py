@@ -9,6 +9,7 @@ import fsspec  # pyright: ignore[reportMissingTypeStubs]
 
 from .errors import StorageFailed
 from .storage_errors import Redaction
+from .storage_transfer import is_of
 
 _PACKAGES = {
     **dict.fromkeys(("abfs", "abfss", "az"), ("adlfs", "azure")),
@@ -32,6 +33,9 @@ def connect(url: str, options: Mapping[str, Any], redact: Redaction) -> tuple[An
         failed = StorageFailed(f"cannot open {redact(url)}: {redact(str(error) or type(error).__name__)}")
     else:
         _retry_nothing(fs)
+        if is_of(fs, "abfs"):
+            fs._strip_protocol, fs._parent = _plain_path, _parent
+            path = _plain_path(path)
         return fs, path
     raise failed
 
@@ -73,3 +77,20 @@ def _retry_nothing(fs: Any) -> None:
     policy: Any = getattr(getattr(getattr(fs, "service_client", None), "_config", None), "retry_policy", None)
     if policy is not None:  # azure, whose first second try comes after 15 seconds
         policy.total_retries = 0
+
+
+def _plain_path(path: Any) -> Any:
+    """What adlfs is to take for the container and the name of a blob, instead of what it would.
+
+    It parses every path as a URL: with `?`, `#` or a bracket in its name a file would be another one, or none.
+    """
+    if isinstance(path, list):
+        return [_plain_path(one) for one in cast("list[str]", path)]
+    for protocol in ("abfs", "abfss", "az"):
+        path = path.removeprefix(f"{protocol}://")
+    container, slash, name = str(path).lstrip("/").partition("/")
+    return container.partition("@")[0] + slash + name
+
+
+def _parent(path: str) -> str:
+    return str(_plain_path(path)).rstrip("/").rpartition("/")[0]
