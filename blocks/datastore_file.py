@@ -243,7 +243,7 @@ def parse_datastore(data: dict[str, Any], where: str, beside: Path) -> Datastore
         raise InvalidDocument(f"{where}: type: {kind!r} is not known: write one of {known}")
     name, model = _KINDS[folded]
     read = validate(model, data, where)
-    _check_options(read.options, where, "options")
+    _check_options({"options": read.options, "endpoint_url": getattr(read, "endpoint_url", None)}, where)
     try:
         given: dict[str, Any] = {
             "name": read.name,
@@ -264,14 +264,15 @@ def load_datastore(path: Path, given: dict[str, Any] | None = None) -> Datastore
     return parse_datastore(load_yaml(path) | (given or {}), str(path), path.parent)
 
 
-def _check_options(options: dict[str, Any], where: str, name: str) -> None:
+def _check_options(options: dict[str, Any], where: str, above: str = "") -> None:
     """Refuse a secret where everyone can see it."""
     for key, value in options.items():
-        here = f"{name}.{key}"
         if isinstance(value, dict):
-            _check_options(cast("dict[str, Any]", value), where, here)
-        elif isinstance(value, str) and (_LOOKS_SECRET.fullmatch(key) or re.search(r"://[^/]*@", value)):
-            raise InvalidDocument(f"{where}: {here} is a credential, and options are for all to see: use credentials")
+            _check_options(cast("dict[str, Any]", value), where, f"{above}{key}.")
+        elif isinstance(value, str) and (_LOOKS_SECRET.fullmatch(key) or re.search("://.*@", value)):
+            raise InvalidDocument(
+                f"{where}: {above}{key} holds a credential, which everyone would see: write it under credentials"
+            )
 
 
 def _json_key(given: str, beside: Path) -> dict[str, Any]:

@@ -1,16 +1,11 @@
-"""Content-addressed copies of code and models in the default datastore.
+"""Content-addressed copies of code and models in a datastore, below `snapshots/`.
 
 A deployment refers to a copy, so that editing a script afterwards changes no deployment, and a worker on another
 machine can fetch it.
-
-    snapshots/<digest>/<name>/...    the folder or file, under its own name
-    snapshots/<digest>.json          its files; written last: a snapshot is there when this is
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import shutil
 import tempfile
@@ -20,21 +15,23 @@ from uuid import uuid4
 
 from pydantic import BaseModel
 
-from ..scoring.errors import InvalidDocument
-from ..scoring.storage import Folder
+from ..scoring.errors import InvalidDocument, NotFound
+from .contents import copy
+from .datastore import Datastore, open_folder
 
+FOLDER = "snapshots"
 _SKIPPED = {"__pycache__", ".git", ".ipynb_checkpoints", ".DS_Store"}
 
 
 class Snapshot(BaseModel):
-    """A stored copy: its digest, the name of its one child, and the datastore folder it lies in."""
+    """A stored copy: its digest, the name of its one child, and a reference to the datastore's root."""
 
     digest: str
     name: str
     root: str
 
 
-def take(source: Path, datastore: Folder, name: str | None = None) -> Snapshot:
+def take(source: Path, datastore: Datastore, name: str | None = None) -> Snapshot:
     """Copy a folder or a file; what is there already is not copied again. Raises InvalidDocument for nothing to copy.
 
     Args:
@@ -46,22 +43,7 @@ def take(source: Path, datastore: Folder, name: str | None = None) -> Snapshot:
     if not files:
         raise InvalidDocument(f"{source} holds no file")
     name = name or source.name
-    digest = hashlib.sha256(name.encode())
-    for relative, path in files:
-        with path.open("rb") as stream:
-            digest.update(f"\0{relative}\0{hashlib.file_digest(stream, 'sha256').hexdigest()}".encode())
-    snapshot = Snapshot(digest=digest.hexdigest(), name=name, root=datastore.url)
-    folder, manifest = datastore / "snapshots", f"{snapshot.digest}.json"
-    if not folder.exists(manifest):
-        target = folder / snapshot.digest / name
-        for relative, path in files:
-            if relative:
-                target.upload(path, relative)
-            else:
-                (folder / snapshot.digest).upload(path, name)
-        listing = {"name": name, "files": [relative for relative, _ in files]}
-        folder.put(manifest, json.dumps(listing).encode())
-    return snapshot
+    return Snapshot(digest=copy(files, name, datastore.folder / FOLDER), name=name, root=datastore.reference())
 
 
 def _files(source: Path) -> Iterator[tuple[str, Path]]:
@@ -78,18 +60,29 @@ def _files(source: Path) -> Iterator[tuple[str, Path]]:
 
 
 def fetch(snapshot: Snapshot) -> Path:
-    """A local folder whose one child is the snapshot: the stored one where it is local, else a cached copy."""
-    stored = Folder(snapshot.root) / "snapshots"
+    """A local folder whose one child is the snapshot: the stored one where it is local, else a cached copy.
+
+    Raises NotFound when it is gone, OSError or StorageFailed when it cannot be read.
+    """
+    stored = open_folder(snapshot.root) / FOLDER / snapshot.digest
     if stored.is_local:
-        return Path(stored.path) / snapshot.digest
+        return Path(stored.path)
     cache = Path(tempfile.gettempdir()) / f"prefect-batch-snapshots-{os.getuid()}"
     target = cache / snapshot.digest
     if not target.exists():
         cache.mkdir(mode=0o700, exist_ok=True)
         partial = cache / f"{snapshot.digest}.{uuid4().hex}"
-        stored.fs.get(f"{stored.path}/{snapshot.digest}", str(partial), recursive=True)
+        names = stored.files()
+        if not names:
+            raise NotFound(f"the copy of {snapshot.name!r} in {stored.url} is gone: create the deployment again")
         try:
+            for error in stored.fetch(names, [partial / name for name in names]):
+                if error is not None:
+                    raise error
             partial.rename(target)
-        except OSError:  # another process was faster
+        except OSError:
+            if not target.exists():  # else another process was faster
+                raise
+        finally:
             shutil.rmtree(partial, ignore_errors=True)
     return target

@@ -12,7 +12,7 @@ from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 
 from ..blocks import store
 from ..blocks.compute import find_compute
-from ..blocks.datastore import default_datastore
+from ..blocks.datastore import Datastore, default_datastore
 from ..blocks.deployment import (
     ModelDeployment,
     create_version,
@@ -22,10 +22,10 @@ from ..blocks.deployment import (
     load_deployment,
 )
 from ..blocks.endpoint import BatchEndpoint, Defaults
+from ..blocks.model_params import params_of
 from ..blocks.model_source import local_copy, mlflow_folder
 from ..blocks.snapshot import take
 from ..scoring.errors import AlreadyExists, BatchError, InvalidDocument
-from ..scoring.storage import Folder
 from .parameters import parameter_schema
 
 WORK_POOL = "batch-endpoints"
@@ -95,7 +95,7 @@ def create_deployment(
     deployment = load_deployment(path, endpoint, name)
     store.load(BatchEndpoint, deployment.endpoint_name, client)
     find_compute(client, deployment.compute).check(deployment.settings)
-    stored = create_version(client, take_snapshots(deployment, path, default_datastore(client).folder))
+    stored = create_version(client, take_snapshots(deployment, path, default_datastore(client)))
     if set_default:
         update_endpoint(client, stored.endpoint_name, stored.name, None)
     else:
@@ -103,13 +103,14 @@ def create_deployment(
     return stored
 
 
-def take_snapshots(deployment: ModelDeployment, path: Path, datastore: Folder) -> ModelDeployment:
+def take_snapshots(deployment: ModelDeployment, path: Path, datastore: Datastore) -> ModelDeployment:
     """The deployment with its code and its model copied to the datastore. Raises InvalidDocument, NotFound."""
     update: dict[str, Any] = {}
     beside = path.resolve().parent
     code = deployment.code_configuration
     if code is not None:
         update["code_snapshot"] = take((beside / code.code).resolve(), datastore)
+        update["params_schema"] = params_of((beside / code.code / code.scoring_script).resolve(), None)
     if (reference := deployment.model_reference) is not None:
         with local_copy(reference, beside) as (model, name):
             if code is None and (not model.is_dir() or mlflow_folder(model) is None):
@@ -118,6 +119,8 @@ def take_snapshots(deployment: ModelDeployment, path: Path, datastore: Folder) -
                     "add code_configuration with a scoring script"
                 )
             update["model_snapshot"] = take(model, datastore, name)
+            if code is None:
+                update["params_schema"] = params_of(None, mlflow_folder(model))
     return deployment.model_copy(update=update)
 
 
