@@ -13,6 +13,7 @@ from typing import IO, Any
 import pyarrow  # pyright: ignore[reportMissingTypeStubs]
 import pyarrow.parquet  # pyright: ignore[reportMissingTypeStubs]
 
+from ..scoring.errors import StorageFailed
 from ..scoring.storage import Folder
 from .committed_rows import CommittedRows
 from .row_groups import BYTES, regroup
@@ -52,7 +53,7 @@ def write_parts(found: CommittedRows, output: Folder, compression: str | None) -
         output.create(SUCCESS, b"")
     except BaseException:
         for name in written:
-            with contextlib.suppress(OSError):  # what went wrong first is what matters
+            with contextlib.suppress(OSError, StorageFailed):  # what went wrong first is what matters
                 output.remove(name)
         raise
 

@@ -64,8 +64,7 @@ def _compressed(stream: IO[bytes], compression: str) -> Any:
 
 
 class _LeftOpen(io.RawIOBase):
-    """A stream that closing does not reach: the compressor closes it also when it failed, and closing is what makes an
-    object appear under its name."""
+    """A stream that closing does not reach: a compressor also closes what it writes to, and when it failed."""
 
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream

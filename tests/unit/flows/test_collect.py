@@ -175,7 +175,7 @@ def test_a_claim_of_a_folder(output: Folder) -> None:
     with collect.claim(output, "", "job-1") as found:
         assert not found
         with (
-            pytest.raises(AlreadyExists, match=r"outputs: job job-1 is writing .*/out/: name another output folder"),
+            pytest.raises(AlreadyExists, match=r"outputs: job job-1 is writing .*/out: name another output folder"),
             collect.claim(output, "", "job-2"),
         ):
             pass
