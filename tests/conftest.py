@@ -6,6 +6,7 @@ with the first test that asks for it.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -42,9 +43,14 @@ os.environ |= {
 signal.signal(signal.SIGINT, signal.default_int_handler)
 for name in ("PREFECT_BATCH_DATASTORE", "MLFLOW_TRACKING_URI", "PREFECT_PROFILE"):
     os.environ.pop(name, None)
+# A region or a session of the developer's own would change what the storage servers are asked.
+for name in [name for name in os.environ if name.startswith(("AWS_", "AZURE_STORAGE_"))]:
+    del os.environ[name]
 
+import storage_servers  # noqa: E402
 from prefect.events.worker import EventsWorker  # noqa: E402
 from prefect.logging.handlers import APILogWorker  # noqa: E402
+from proxy import Proxy  # noqa: E402
 
 from prefect_batch.interfaces.local_server import LocalServer  # noqa: E402
 
@@ -75,6 +81,60 @@ def server() -> Iterator[LocalServer]:
         APILogWorker.drain_all(timeout=10)
         EventsWorker.drain_all(timeout=10)
         server.stop()
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[str]:
+    """The endpoint URL of an S3 server."""
+    with storage_servers.s3_server(SESSION) as url:
+        yield url
+
+
+@pytest.fixture
+def s3(s3_server: str) -> storage_servers.S3Bucket:
+    """An empty bucket of the test's own."""
+    return storage_servers.new_bucket(s3_server)
+
+
+@pytest.fixture(scope="session")
+def azure_server() -> Iterator[str]:
+    """The endpoint URL of an Azure blob server."""
+    try:
+        context = storage_servers.azure_server(SESSION)
+    except storage_servers.Unavailable as error:
+        pytest.skip(str(error))
+    with context as url:
+        yield url
+
+
+@pytest.fixture
+def azure_blobs(azure_server: str) -> storage_servers.AzureContainer:
+    """An empty container of the test's own."""
+    return storage_servers.new_container(azure_server)
+
+
+@pytest.fixture(scope="session")
+def http_server() -> Iterator[storage_servers.HttpFiles]:
+    """A static web server, with an index of each folder."""
+    folder = SESSION / "http"
+    folder.mkdir()
+    with storage_servers.http_server(folder, SESSION) as url:
+        yield storage_servers.HttpFiles(url, folder)
+
+
+@pytest.fixture
+def http_files(http_server: storage_servers.HttpFiles) -> storage_servers.HttpFiles:
+    """An empty folder of the test's own on a static web server: put files into `.folder`, read them at `.url`."""
+    return storage_servers.HttpFiles(
+        http_server.endpoint_url, Path(tempfile.mkdtemp(prefix="files-", dir=http_server.folder))
+    )
+
+
+@pytest.fixture
+def proxied() -> Iterator[Callable[..., Proxy]]:
+    """Puts a proxy with faults in front of an endpoint URL; see `proxy.Proxy` for what it can do."""
+    with contextlib.ExitStack() as started:
+        yield lambda endpoint_url, **faults: started.enter_context(Proxy(endpoint_url, **faults))
 
 
 @pytest.fixture
