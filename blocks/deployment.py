@@ -17,11 +17,12 @@ from pydantic import Field, field_validator
 from ..scoring.errors import AlreadyExists, InvalidDocument, NotFound
 from . import store
 from .documents import load_yaml, validate
+from .model_params import ParamsSchema
 from .names import Name, strip_reference, version_name
 from .settings import Document, InstanceCount, ModelSettings
 from .snapshot import Snapshot
 
-_SYSTEM_KEYS = {"version", "created_at", "model_snapshot", "code_snapshot"}
+_SYSTEM_KEYS = {"version", "created_at", "model_snapshot", "code_snapshot", "params_schema"}
 _SETTINGS_KEYS = set(ModelSettings.model_fields)
 _FLAT_KEYS = _SETTINGS_KEYS - {"instance_count", "output_format", "output_compression", "output_columns"}
 
@@ -77,6 +78,7 @@ class ModelDeployment(Block):
     created_at: datetime = Field(default_factory=lambda: datetime.now(UTC))
     model_snapshot: Snapshot | None = None
     code_snapshot: Snapshot | None = None
+    params_schema: ParamsSchema | None = Field(default=None, description="Parameters of the model; null if not known.")
 
     @field_validator("compute")
     @classmethod

@@ -186,6 +186,8 @@ _NAMES: list[dict[str, Any]] = [
     {"title": "names", "type": "array", "items": {"type": "string", "minLength": 1}},
 ]
 _COLUMNS_SCHEMA: dict[str, Any] = {
+    "description": "What stands beside the prediction: input columns (all, none, a name or a list of names), or a "
+    "mapping of input, prediction (its name), file and row.",
     "anyOf": [
         *_NAMES,
         {
@@ -201,17 +203,9 @@ _COLUMNS_SCHEMA: dict[str, Any] = {
                 )
             },
         },
-    ]
+    ],
 }
-OutputColumnsSetting = Annotated[
-    OutputColumns,
-    BeforeValidator(_output_columns),
-    WithJsonSchema(_COLUMNS_SCHEMA),
-    Field(
-        description="What stands beside the prediction: input columns (all, none, a name or a list of names), or a "
-        "mapping of input, prediction (its name), file and row."
-    ),
-]
+OutputColumnsSetting = Annotated[OutputColumns, BeforeValidator(_output_columns), WithJsonSchema(_COLUMNS_SCHEMA)]
 
 
 class ModelSettings(Document):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from ..blocks.deployment import ModelDeployment
+from ..blocks.model_params import ANY_NAME, Param
 from ..blocks.settings import JobRetrySettings, JobSettings, ModelSettings
 
 
@@ -38,8 +40,8 @@ def parameter_schema(default: ModelDeployment | None, deployments: list[str]) ->
         },
         "required": ["inputs"] if default else ["inputs", "deployment"],
         "definitions": {
-            "Inputs": _one_path("data", "Folder or file to score. Relative paths start where the worker was started."),
-            "Outputs": _one_path("score", "Folder for the output; by default one of the job's own.", required=False),
+            "Inputs": _inputs(default),
+            "Outputs": _outputs(),
             "Settings": _settings(JobSettings, settings.model_dump()),
             "RetrySettings": _settings(JobRetrySettings, settings.retry_settings.model_dump()),
         },
@@ -50,14 +52,84 @@ def _reference(definition: str, title: str, position: int) -> dict[str, Any]:
     return {"$ref": f"#/definitions/{definition}", "title": title, "position": position}
 
 
-def _one_path(name: str, description: str, required: bool = True) -> dict[str, Any]:
-    """A mapping of one path; the form calls it `name`, a caller may call it anything."""
+_PATH: dict[str, Any] = {"type": "string", "minLength": 1}
+_PATHS: dict[str, Any] = {"type": "array", "items": _PATH, "minItems": 1}
+_ONE_OR_MORE: dict[str, Any] = {"anyOf": [{**_PATH, "title": "one"}, {**_PATHS, "title": "several"}]}
+_DATA_TYPE: dict[str, Any] = {"title": "type", "type": "string", "enum": ["uri_folder", "uri_file"]}
+
+
+def _inputs(default: ModelDeployment | None) -> dict[str, Any]:
+    """One data input, which the form calls `data` and a caller may call anything, and the model's parameters.
+
+    Parameters of the default deployment have fields. The call may be for another one: others pass, and none is
+    required here.
+    """
+    described = "Folders or files to score: paths, URLs or names of data. Relative paths start where the worker does."
+    properties: dict[str, Any] = {"data": {"title": "data", "description": described, **_data()}}
+    params = {name: param for name, param in ((default and default.params_schema) or {}).items() if name != ANY_NAME}
+    if params:
+        properties["params"] = {
+            "title": "params",
+            "type": "object",
+            "description": "Parameters of the model.",
+            "properties": {name: _param(name, param) for name, param in params.items()},
+            "additionalProperties": True,
+        }
     return {
-        "title": name,
+        "title": "data",
         "type": "object",
-        "properties": {name: {"title": name, "type": "string", "minLength": 1, "description": description}},
-        "additionalProperties": {"type": "string", "minLength": 1},
-        "minProperties": 1 if required else 0,
+        "properties": properties,
+        "patternProperties": {"^params$": {"type": ["object", "null"]}},
+        "additionalProperties": _data(),
+        "minProperties": 1,
+        "if": {"required": ["params"]},
+        "then": {"minProperties": 2, "maxProperties": 2},
+        "else": {"maxProperties": 1},
+    }
+
+
+def _data() -> dict[str, Any]:
+    filtered: dict[str, Any] = {
+        "title": "path with filters",
+        "type": "object",
+        "properties": {
+            "path": {**_ONE_OR_MORE, "title": "path"},
+            "type": _DATA_TYPE,
+            "include": {**_ONE_OR_MORE, "title": "include", "description": "Globs of files to score; by default all."},
+            "exclude": {**_ONE_OR_MORE, "title": "exclude", "description": "Globs of files to leave out."},
+        },
+        "required": ["path"],
+        "additionalProperties": False,
+    }
+    return {"anyOf": [{**_PATH, "title": "path"}, {**_PATHS, "title": "several paths"}, filtered]}
+
+
+def _param(name: str, param: Param) -> dict[str, Any]:
+    said = "Required." if param.required else _default(param.default)
+    description = " ".join(filter(None, [param.description, said]))
+    kind: dict[str, Any] = {} if param.type == "any" else {"type": param.type}
+    return {"title": name, **kind, **({"description": description} if description else {})}
+
+
+def _outputs() -> dict[str, Any]:
+    typed: dict[str, Any] = {
+        "title": "path with type",
+        "type": "object",
+        "properties": {
+            "path": {**_PATH, "title": "path"},
+            "type": _DATA_TYPE,
+            "mode": {"title": "mode", "type": "string", "enum": ["rw_mount", "upload"]},
+        },
+        "required": ["path"],
+        "additionalProperties": False,
+    }
+    one: dict[str, Any] = {"anyOf": [{**_PATH, "title": "path"}, typed]}
+    described = "Folder for the output; by default one of the job's own."
+    return {
+        "title": "score",
+        "type": "object",
+        "properties": {"score": {"title": "score", "description": described, **one}},
+        "additionalProperties": one,
         "maxProperties": 1,
     }
 
@@ -73,7 +145,13 @@ def _settings(model: type[JobSettings] | type[JobRetrySettings], effective: dict
         branches = branches[0].get("anyOf", branches)
         only: dict[str, Any] = branches[0] if len(branches) == 1 else {"anyOf": branches}
         value = effective[name]
-        default = f"{value:g}" if isinstance(value, float) else value
-        description = f"{about} Default: {default}.".strip()
+        description = f"{about} {_default(value)}".strip()
         properties[name] = {**only, "title": name, "description": description}
     return {"title": "Settings", "type": "object", "properties": properties, "additionalProperties": False}
+
+
+def _default(value: Any) -> str:
+    if value is None:
+        return ""
+    shown = f"{value:g}" if isinstance(value, float) else value if isinstance(value, str) else json.dumps(value)
+    return f"Default: {shown}."

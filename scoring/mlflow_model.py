@@ -191,8 +191,8 @@ class MlflowScorer:
 
     def _predict(self, data: Any) -> Any:
         # Without a tensor signature MLflow models take one image, not a stack of one.
-        one: Any = data[0] if isinstance(data, np.ndarray) and self.tensor is None else data
-        return self.model.predict(one, params=self.spec.params) if self.spec.params else self.model.predict(one)
+        options = {"params": self.spec.params} if self.spec.params else {}
+        return self.model.predict(data[0] if isinstance(data, np.ndarray) and self.tensor is None else data, **options)
 
     def _label(self, frame: pd.DataFrame, item: _Input) -> pd.DataFrame:
         if self.asked.input and item.carried is not None and len(frame) != item.rows:

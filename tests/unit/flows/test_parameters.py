@@ -8,6 +8,7 @@ import pytest
 from prefect.utilities.schema_tools.validation import is_valid_schema, validate
 
 from prefect_batch.blocks.deployment import ModelDeployment, parse_deployment
+from prefect_batch.blocks.model_params import Param
 from prefect_batch.blocks.settings import JobSettings
 from prefect_batch.flows.parameters import parameter_schema
 
@@ -39,6 +40,30 @@ def errors(parameters: dict[str, Any], default: ModelDeployment | None = DEFAULT
         {"inputs": {"data": "x"}, "settings": {"mini_batch_size": 1, "logging_level": "debug"}},
         {"inputs": {"data": "x"}, "settings": {"retry_settings": {"max_retries": 1, "timeout": 0.5}}},
         *({"inputs": {"data": "x"}, "settings": {"error_threshold": value}} for value in (-1, 0, 5, "5%", "0.5%")),
+        *({"inputs": {"data": "x"}, "settings": {"mini_batch_size": v}} for v in (1, "64MB", "1.5 GiB", "50000 rows")),
+        *(
+            {"inputs": {"data": "x"}, "settings": {"output_columns": value}}
+            for value in (
+                "all",
+                "id",
+                ["id", "name"],
+                {},
+                {"input": "all", "prediction": "p"},
+                {"input": ["a"], "row": False},
+            )
+        ),
+        {"inputs": {"data": "x"}, "settings": {"output_file_name": "", "output_compression": "gzip"}},
+        {"inputs": {"data": "x"}, "settings": {"output_format": "jsonl"}},
+        {"inputs": {"data": ["x", "y"]}},
+        {"inputs": {"images": ["x"]}},
+        {"inputs": {"data": {"path": "x"}}},
+        {"inputs": {"data": {"path": ["x", "y"], "type": "uri_folder", "include": "*.csv", "exclude": ["a", "b"]}}},
+        {"inputs": {"images": {"path": "x", "type": "uri_file"}}},
+        {"inputs": {"data": "x", "params": {}}},
+        {"inputs": {"data": "x", "params": None}},
+        {"inputs": {"images": "x", "params": {"of_another_deployment": [1]}}},
+        {"inputs": {"data": "x"}, "outputs": {"score": {"path": "y", "type": "uri_folder", "mode": "upload"}}},
+        {"inputs": {"data": "x"}, "outputs": {"any": {"path": "y"}}},
     ],
 )
 def test_good_parameters(parameters: dict[str, Any]) -> None:
@@ -54,6 +79,16 @@ def test_good_parameters(parameters: dict[str, Any]) -> None:
         {"inputs": {"data": ""}},
         {"inputs": {"data": 3}},
         {"inputs": {"a": "x", "b": "y"}},
+        {"inputs": {"data": "x", "b": "y"}},
+        {"inputs": {"data": []}},
+        {"inputs": {"data": [""]}},
+        {"inputs": {"data": {}}},
+        {"inputs": {"data": {"path": "x", "kind": "y"}}},
+        {"inputs": {"data": {"path": "x", "type": "mltable"}}},
+        {"inputs": {"params": {"a": 1}}},
+        {"inputs": {"data": "x", "b": "y", "params": {}}},
+        {"inputs": {"data": "x", "params": "y"}},
+        {"inputs": {"data": "x"}, "outputs": {"score": {"type": "uri_file"}}},
         {"inputs": {"data": "x"}, "outputs": {"a": "x", "b": "y"}},
         {"inputs": {"data": "x"}, "deployment": "unknown"},
         *(
@@ -61,6 +96,11 @@ def test_good_parameters(parameters: dict[str, Any]) -> None:
             for settings in (
                 {"mini_batch_size": 0},
                 {"mini_batch_size": "many"},
+                {"mini_batch_size": "64M"},
+                {"output_columns": {"inputs": "all"}},
+                {"output_columns": 3},
+                {"output_compression": "lz4"},
+                {"output_format": "xml"},
                 {"instance_count": 0},
                 {"error_threshold": -2},
                 {"error_threshold": "5"},
@@ -87,8 +127,53 @@ def test_an_endpoint_without_a_default_asks_for_a_deployment() -> None:
 def test_the_form_tells_the_default_deployments_settings_and_submits_none() -> None:
     schema = parameter_schema(DEFAULT, ["gbm"])
     settings = schema["definitions"]["Settings"]["properties"]
-    assert settings["mini_batch_size"]["description"] == "Number of files in one call of run(). Default: 7."
+    assert settings["mini_batch_size"]["description"].startswith("What one call of run() gets: a number of files, ")
+    assert settings["mini_batch_size"]["description"].endswith(" Default: 7.")
+    assert settings["output_columns"]["description"].endswith("(its name), file and row.")
+    assert [branch["title"] for branch in settings["mini_batch_size"]["anyOf"]] == ["files", "size or rows"]
     assert schema["definitions"]["RetrySettings"]["properties"]["timeout"]["description"].endswith("Default: 99.")
     assert schema["properties"]["deployment"]["description"] == "Deployment to run instead of the default, gbm."
     assert '"default":' not in str(schema).replace("'", '"')
     assert set(settings) == set(JobSettings.model_fields)
+
+
+def with_params(**params: Param) -> ModelDeployment:
+    return DEFAULT.model_copy(update={"params_schema": params})
+
+
+TEMPERATURE = Param(type="number", default=0.5, description="How bold.")
+
+
+def test_the_form_has_a_field_for_each_parameter_of_the_default_deployment() -> None:
+    default = with_params(
+        temperature=TEMPERATURE, k=Param(type="integer", required=True), free=Param(), **{"**": Param()}
+    )
+    params = parameter_schema(default, [])["definitions"]["Inputs"]["properties"]["params"]
+    assert params["properties"] == {
+        "temperature": {"title": "temperature", "type": "number", "description": "How bold. Default: 0.5."},
+        "k": {"title": "k", "type": "integer", "description": "Required."},
+        "free": {"title": "free"},
+    }
+
+
+@pytest.mark.parametrize("default", [None, DEFAULT, with_params(), with_params(**{"**": Param()})])
+def test_the_form_has_no_card_of_parameters_where_there_are_none(default: ModelDeployment | None) -> None:
+    assert list(parameter_schema(default, [])["definitions"]["Inputs"]["properties"]) == ["data"]
+
+
+def test_parameters_are_typed_and_those_of_another_deployment_pass() -> None:
+    default = with_params(temperature=TEMPERATURE, k=Param(type="integer", required=True))
+    assert errors({"inputs": {"data": "x", "params": {"temperature": 1, "other": "y"}}}, default) == []
+    assert errors({"inputs": {"data": "x", "params": {"temperature": "hot"}}}, default) != []
+    assert errors({"inputs": {"data": "x"}}, default) == []
+
+
+def test_the_plain_path_comes_first_in_the_form() -> None:
+    data = parameter_schema(DEFAULT, [])["definitions"]["Inputs"]["properties"]["data"]
+    assert [branch["title"] for branch in data["anyOf"]] == ["path", "several paths", "path with filters"]
+
+
+def test_what_the_server_stores_is_a_valid_schema_without_required_keys_too() -> None:
+    """It checks a deployment's own parameters that way."""
+    schema = parameter_schema(with_params(temperature=TEMPERATURE), ["gbm"])
+    assert validate({"endpoint": "heart"}, schema, ignore_required=True) == []
