@@ -27,6 +27,8 @@ _GROUPS = {
     "deployment": ("cli_deployment:app", "Make, show and delete the deployments of an endpoint."),
     "job": ("cli_job:app", "List, show, follow, cancel, resume and download jobs."),
     "compute": ("cli_compute:app", "Make, show and delete compute clusters."),
+    "datastore": ("cli_datastore:app", "Make, show and delete datastores, and choose the default."),
+    "data": ("cli_data:app", "Make, show and archive data assets."),
     "server": ("cli_server:app", "A Prefect server on this machine, with a worker that runs jobs."),
     "worker": ("cli_server:worker_app", "A worker that runs the jobs of a server elsewhere."),
 }

@@ -1,0 +1,131 @@
+"""`prefect-batch datastore`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import App, Parameter
+
+from ..blocks import datastore as datastores
+from ..blocks import store
+from ..blocks.datastore_file import load_datastore, parse_datastore
+from ..scoring.errors import InvalidDocument
+from . import overrides, terminal
+from .cli_options import OptionalFile, Yes, confirm
+
+app = App(name="datastore")
+
+SetKey = Annotated[
+    list[str],
+    Parameter(
+        name="--set",
+        help='Set a key of the file: KEY=VALUE, as in bucket=data or credentials.account_key="$KEY".',
+        negative=(),
+    ),
+]
+
+
+@app.command(name="create")
+def datastore_create(
+    name: str | None = None,
+    *,
+    file: OptionalFile = None,
+    type: Annotated[str | None, Parameter(help="local, azure_blob, azure_data_lake_gen2, s3, gcs or url.")] = None,
+    path: Annotated[Path | None, Parameter(help="Of the folder, for --type local.")] = None,
+    url: Annotated[str | None, Parameter(help="Any URL that fsspec opens, for --type url.")] = None,
+    read_only: Annotated[bool | None, Parameter(help="Refuse outputs.")] = None,
+    description: str | None = None,
+    set: SetKey = [],  # noqa: B006
+) -> None:
+    """Make a datastore, or change an existing one's credentials, options, description or read-only flag.
+
+    Example: prefect-batch datastore create sales --type s3 --set bucket=sales --set region=eu-west-1
+    """
+    given = {
+        "name": name,
+        "type": type,
+        "path": str(path.expanduser().absolute()) if path else None,
+        "url": url,
+        "read_only": read_only,
+        "description": description,
+    }
+    given = {key: value for key, value in given.items() if value is not None}
+    given |= _keys(set)
+    made = load_datastore(file, given) if file else parse_datastore(given, "datastore", Path.cwd())
+    with store.api() as client:
+        terminal.out.print(datastores.create_datastore(client, made).name, highlight=False)
+
+
+def _keys(assignments: Iterable[str]) -> dict[str, Any]:
+    """`--set` as keys; of credentials, the value is the text itself, and no error repeats it."""
+    secret = [text for text in assignments if text.startswith("credentials")]
+    keys = overrides.parse(text for text in assignments if text not in secret)
+    credentials: dict[str, Any] = {}
+    for assignment in secret:
+        key, equals, value = assignment.partition("=")
+        inner = key.removeprefix("credentials.")
+        if not equals or inner == key or not inner or "." in inner:
+            raise InvalidDocument(
+                "--set credentials...: write credentials.KEY=VALUE, as in credentials.account_key=..."
+            )
+        credentials[inner] = value
+    return keys | ({"credentials": credentials} if credentials else {})
+
+
+@app.command(name="list")
+def datastore_list() -> None:
+    """List datastores.
+
+    Example: prefect-batch datastore list
+    """
+    with store.api() as client:
+        default = datastores.default_datastore(client).name
+        found = datastores.list_datastores(client)
+    rows = [(d.name, d.type, d.url, _yes(d.read_only), _yes(d.name == default)) for d in found]
+    terminal.table(("NAME", "TYPE", "URL", "READ_ONLY", "DEFAULT"), rows)
+
+
+def _yes(flag: bool) -> str:
+    return "yes" if flag else "no"
+
+
+@app.command(name="show")
+def datastore_show(name: str) -> None:
+    """Show a datastore; of its credentials only which are set.
+
+    Example: prefect-batch datastore show default
+    """
+    with store.api() as client:
+        found = datastores.find_datastore(client, name)
+        default = datastores.default_datastore(client).name
+    shown = found.model_dump(mode="json", exclude={"block_type_slug", "credentials"})
+    shown |= {"credentials": found.credential_names(), "default": found.name == default}
+    shown |= {"reference": f"azureml://datastores/{found.name}/paths/"}
+    terminal.out.print_json(json.dumps(shown))
+
+
+@app.command(name="set-default")
+def datastore_set_default(name: str) -> None:
+    """Make a datastore the one that takes jobs' files, outputs without a path, and uploads.
+
+    Jobs that have started, and outputs that are there, stay where they are.
+
+    Example: prefect-batch datastore set-default sales
+    """
+    with store.api() as client:
+        datastores.set_default(client, name)
+    terminal.out.print(name.lower(), highlight=False)
+
+
+@app.command(name="delete")
+def datastore_delete(name: str, *, yes: Yes = False) -> None:
+    """Delete a datastore's record and its credentials; what is stored there stays.
+
+    Example: prefect-batch datastore delete sales --yes
+    """
+    confirm(f"Delete datastore {name}?", yes)
+    with store.api() as client:
+        datastores.delete_datastore(client, name)
