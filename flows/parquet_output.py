@@ -1,12 +1,13 @@
 """The committed rows as Parquet: one file, or a folder of them.
 
-Row groups and files end where the rows alone say so, and of one row group at most is more than a reference held.
+Row groups and files end where the rows alone say so, and little more than one row group is held in memory.
 """
 
 from __future__ import annotations
 
 import contextlib
 import itertools
+import re
 from collections.abc import Iterator
 from typing import IO, Any
 
@@ -21,6 +22,7 @@ from .row_groups import BYTES, regroup
 SUCCESS = "_SUCCESS"
 PART_BYTES = 128 * 1024 * 1024
 """What a file of a folder has at most, unless a row group is larger in the file than in memory."""
+_PART = re.compile(r"part-\d{5,}\.parquet")
 pa: Any = pyarrow
 pq: Any = pyarrow.parquet
 
@@ -71,7 +73,7 @@ def _write_part(stream: IO[bytes], schema: Any, compression: str | None, group: 
 
 def parts_in(output: Folder) -> list[str]:
     """What of a folder of Parquet files is there; _SUCCESS, which says that it is whole, comes first."""
-    return [name for name in output.names() if name == SUCCESS or (name.startswith("part-") and ".parquet" in name)]
+    return [name for name in output.names() if name == SUCCESS or _PART.fullmatch(name)]
 
 
 def _schema(found: CommittedRows) -> Any:
