@@ -120,7 +120,7 @@ def _compressed(group: Any) -> int:
 
 
 _row_counts: WeakKeyDictionary[Folder, dict[tuple[str, int], list[int]]] = WeakKeyDictionary()
-"""Rows of the record batches of each file of some size; they take a request a batch to find, and each piece needs them."""
+"""Rows of the record batches of each file (of some size): each takes a request to find, and each piece needs them."""
 
 
 class _Arrow:
