@@ -49,6 +49,7 @@ _TYPES = frozenset(
         "ConnectionClosedError",
         "ConnectionError",
         "ConnectTimeoutError",
+        "FlexibleChecksumError",
         "HTTPClientError",
         "IncompleteReadError",
         "ReadTimeoutError",

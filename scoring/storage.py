@@ -12,6 +12,7 @@ not") or StorageFailed; none holds a credential.
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
 import shutil
@@ -26,7 +27,7 @@ from . import retries, storage_http
 from .errors import StorageFailed
 from .storage_connect import connect
 from .storage_errors import Redaction, translate
-from .storage_listing import Found, Skip, keep_all, walk_folders, walk_local, walk_objects
+from .storage_listing import Found, Skip, keep_all, marks_folder, walk_folders, walk_local, walk_objects
 from .storage_transfer import BLOCK, RangeReader, beside, fetch, is_of, put_options
 
 T = TypeVar("T")
@@ -150,13 +151,9 @@ class Folder:
         about = self.fs.info(path)
         if about["type"] == "directory":
             return Stat(True, None)
-        marks = about["size"] == 0 and self._is_object_store
-        if marks and any(str(entry).strip("/").startswith(path.strip("/") + "/") for entry in self._list(path)):
+        if about["size"] == 0 and self._is_object_store and marks_folder(self.fs, path):
             return Stat(True, None)
         return Stat(False, about["size"])
-
-    def _list(self, path: str) -> list[str]:
-        return [str(entry) for entry in self.fs.ls(path, detail=False)]
 
     def names(self) -> list[str]:
         """Base names of everything in the folder, sorted; [] when it does not exist."""
@@ -168,8 +165,9 @@ class Folder:
     def _names(self) -> list[str]:
         if self._is_http:
             return storage_http.names(self.fs, self.path)
-        entries = [entry.rstrip("/") for entry in self._list(self.path) if entry.strip("/") != self.path.strip("/")]
-        return list({entry.rsplit("/", 1)[-1] for entry in entries})
+        entries: list[str] = [str(entry) for entry in self.fs.ls(self.path, detail=False)]
+        inside = [entry.rstrip("/") for entry in entries if entry.strip("/") != self.path.strip("/")]
+        return list({entry.rsplit("/", 1)[-1] for entry in inside})
 
     def files(self) -> list[str]:
         """Every file below the folder, as a path relative to it, sorted; [] when it does not exist."""
@@ -192,17 +190,25 @@ class Folder:
         if self.is_local:
             yield from self._translated(walk_local(Path(self.path), skip))
         elif self._is_http:
+            self._check_folder()
             yield from storage_http.walk(self.fs, self.path, skip, self._run_at)
         elif not self._is_object_store:
             yield from walk_folders(self.fs, self.path, skip, self._run_at)
         else:
             found = walk_objects(self.fs, self.path, skip, self._run_at)
             first = next(found, None)
-            if first is None and not self.stat().is_dir:
-                raise NotADirectoryError(20, os.strerror(20), self._redact(self.url))
-            if first is not None:
+            if first is None:
+                self._check_folder()
+            else:
                 yield first
-            yield from found
+                yield from found
+
+    def _check_folder(self) -> None:
+        if not self.stat().is_dir:
+            raise self._error(errno.ENOTDIR)
+
+    def _error(self, number: int, name: str = "") -> OSError:
+        return OSError(number, os.strerror(number), self._redact(self.file_url(name)))
 
     def _run_at(self, what: str, path: str, operation: Callable[[], T]) -> T:
         name = path.removeprefix(self.path).strip("/")
@@ -241,7 +247,7 @@ class Folder:
             return self._run("read", name, lambda: Path(path).open("rb"))
         about = self.stat(name)
         if about.is_dir:
-            raise IsADirectoryError(21, os.strerror(21), self._redact(self.file_url(name)))
+            raise self._error(errno.EISDIR, name)
         if about.size is None or not self.gives_ranges(name):
             return self._open_copy(name)
 
@@ -353,7 +359,7 @@ class Folder:
         self._writable()
         path = self._at(name)
         if self.exists(name):
-            raise FileExistsError(17, os.strerror(17), self._redact(self.file_url(name)))
+            raise self._error(errno.EEXIST, name)
         if not self.is_local:
             with tempfile.TemporaryDirectory() as directory:
                 gathered = Path(directory) / "file"

@@ -7,7 +7,7 @@ import os
 import stat as modes
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, cast
 
 T = TypeVar("T")
 
@@ -71,12 +71,13 @@ def walk_local(
 
 def walk_objects(fs: Any, root: str, skip: Skip, run: Run[dict[str, Any]]) -> Iterator[Found]:
     """The files of an object store, by one flat listing, without what only marks a folder."""
-    entries = run("list", root, lambda: dict(fs.find(root, detail=True)))
+    entries = run("list", root, lambda: _find(fs, root))
     inside = root.strip("/") + "/"
     found: list[Found] = []
     for path, about in entries.items():
         name = path.lstrip("/").removeprefix(inside)
-        if path.lstrip("/").startswith(inside) and not name.endswith("/") and about["type"] == "file":
+        is_inside = path.lstrip("/") not in (inside, name)
+        if is_inside and not name.endswith("/") and about["type"] == "file":
             found.append(Found(name, about.get("size")))
     entries.clear()
     found.sort(key=lambda entry: order(entry.name))
@@ -84,6 +85,18 @@ def walk_objects(fs: Any, root: str, skip: Skip, run: Run[dict[str, Any]]) -> It
         marker = entry.size == 0 and following.name.startswith(entry.name + "/")
         if not marker and not any(map(skip, entry.name.split("/"))):
             yield entry
+
+
+def _find(fs: Any, root: str) -> dict[str, Any]:
+    found: Any = fs.find(root, detail=True)
+    return cast("dict[str, Any]", found) if isinstance(found, dict) else {}  # adlfs: a list when it is a file
+
+
+def marks_folder(fs: Any, path: str) -> bool:
+    """Whether other names of an object store begin with this one and a slash."""
+    parent, _, base = path.rpartition("/")
+    below = f"{path.strip('/')}/"
+    return any(str(entry).strip("/").startswith(below) for entry in fs.find(parent, prefix=f"{base}/"))
 
 
 def walk_folders(fs: Any, folder: str, skip: Skip, run: Run[list[dict[str, Any]]], prefix: str = "") -> Iterator[Found]:
