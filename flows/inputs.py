@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 from fsspec.utils import glob_translate  # pyright: ignore[reportMissingTypeStubs, reportUnknownVariableType]
 from prefect.client.orchestration import SyncPrefectClient
@@ -148,16 +148,16 @@ def model_inputs(given: Mapping[str, Any]) -> tuple[DataInput, Any, dict[str, An
             f"inputs: a model deployment takes one data input, {len(data)} were given ({names}); several folders are "
             "one input with a list of paths, literal values stand under inputs.params"
         )
-    name, value = next(iter(data.items()), ("", None))
+    name, value = next(iter(data.items()), cast("tuple[str, Any]", ("", None)))
     if not value:
         raise InvalidDocument('inputs: nothing was given: name the data, as in inputs={"data": "path/to/folder"}')
-    spec = {"path": value} if isinstance(value, (str, list)) else value
-    if not isinstance(spec, Mapping):
+    if not isinstance(value, (str, list, Mapping)):
         raise InvalidDocument(f"inputs.{name}: {value!r} is not understood: give a path, or a mapping with one")
-    found = validate(DataInput, spec, f"inputs.{name}")  # pyright: ignore[reportUnknownArgumentType]
+    spec = cast("Mapping[str, Any]", value if isinstance(value, Mapping) else {"path": value})
+    found = validate(DataInput, spec, f"inputs.{name}")
     if not found.path or not all(path.strip() for path in found.path):
         raise InvalidDocument(f"inputs.{name}: the path is empty: name a folder or a file")
-    return found, value, dict(params)  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+    return found, cast("Any", value), dict(cast("Mapping[str, Any]", params))
 
 
 def find_input(data: DataInput, given: Any, client: SyncPrefectClient | None) -> Input:

@@ -51,7 +51,7 @@ def request(
     filters = {"type": input_type, "include": include, "exclude": exclude}
     for name, value in found["inputs"].items():
         if name != PARAMS and any(filters.values()):
-            spec: dict[str, Any] = dict(value) if isinstance(value, dict) else {"path": value}
+            spec = cast("dict[str, Any]", value) if isinstance(value, dict) else {"path": value}
             found["inputs"][name] = spec | {key: given for key, given in filters.items() if given}
     if output is not None:
         found["outputs"]["score"] = output

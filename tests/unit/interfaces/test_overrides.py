@@ -1,4 +1,4 @@
-"""What --set and --input mean."""
+"""What --set means."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from prefect_batch.interfaces import overrides
-from prefect_batch.scoring.errors import InvalidDocument, NotFound
+from prefect_batch.scoring.errors import InvalidDocument
 
 
 @pytest.mark.parametrize(
@@ -38,13 +38,3 @@ def test_an_assignment_without_key_or_value_is_refused(bad: str):
 def test_a_key_cannot_be_a_value_and_a_group(tmp_path: Path):
     with pytest.raises(InvalidDocument, match="retry_settings"):
         overrides.parse(["retry_settings=3", "retry_settings.timeout=2"])
-
-
-def test_local_paths_become_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "data").mkdir()
-    assert overrides.local_path("data/", "--input", must_exist=True) == str(tmp_path / "data")
-    assert overrides.local_path("new", "--output", must_exist=False) == str(tmp_path / "new")
-    assert overrides.local_path("s3://bucket/x", "--input", must_exist=True) == "s3://bucket/x"
-    with pytest.raises(NotFound, match="--input nowhere: does not exist"):
-        overrides.local_path("nowhere", "--input", must_exist=True)

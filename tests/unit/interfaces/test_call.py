@@ -1,0 +1,77 @@
+"""A call from the command line: options and --set made into a request, local paths made absolute."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from prefect_batch.interfaces.call import bring_within_reach, request
+from prefect_batch.scoring.errors import InvalidDocument, NotFound
+
+
+def made(
+    assignments: dict[str, Any] | None = None,
+    inputs: list[str] | None = None,
+    input_type: str | None = None,
+    include: list[str] | None = None,
+    exclude: list[str] | None = None,
+    output: str | None = None,
+) -> dict[str, Any]:
+    return request(assignments or {}, inputs or [], input_type, include or [], exclude or [], output)
+
+
+@pytest.mark.parametrize(
+    ("options", "parameters"),
+    [
+        ({}, {}),
+        ({"inputs": ["x"]}, {"inputs": {"data": "x"}}),
+        ({"inputs": ["x", "y"]}, {"inputs": {"data": ["x", "y"]}}),
+        ({"inputs": ["x"], "input_type": "uri_file"}, {"inputs": {"data": {"path": "x", "type": "uri_file"}}}),
+        (
+            {"inputs": ["x", "y"], "include": ["*.csv"], "exclude": ["b*"]},
+            {"inputs": {"data": {"path": ["x", "y"], "include": ["*.csv"], "exclude": ["b*"]}}},
+        ),
+        ({"assignments": {"inputs": {"d": {"path": "x", "type": "uri_folder"}}}, "include": ["*.csv"]},
+         {"inputs": {"d": {"path": "x", "type": "uri_folder", "include": ["*.csv"]}}}),
+        (
+            {"assignments": {"inputs": {"params": {"t": 1}}, "mini_batch_size": "64MB"}, "inputs": ["x"]},
+            {"inputs": {"params": {"t": 1}, "data": "x"}, "settings": {"mini_batch_size": "64MB"}},
+        ),
+        ({"output": "s3://b/x"}, {"outputs": {"score": "s3://b/x"}}),
+        ({"assignments": {"outputs": {"score": {"path": "y"}}}}, {"outputs": {"score": {"path": "y"}}}),
+    ],
+)  # fmt: skip
+def test_requests(options: dict[str, Any], parameters: dict[str, Any]) -> None:
+    assert made(**options) == parameters
+
+
+def test_data_named_twice() -> None:
+    with pytest.raises(InvalidDocument, match=r"--input and --set inputs\.d both name the data"):
+        made({"inputs": {"d": "y"}}, ["x"])
+    with pytest.raises(InvalidDocument, match=r"--set inputs=x: name which, as in --set inputs\.data\.path=PATH"):
+        made({"inputs": "x"})
+
+
+def test_local_paths_become_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").mkdir()
+    parameters: dict[str, Any] = {
+        "inputs": {"data": ["data/", "s3://b/x", "azureml:heart@latest"], "params": {"path": "data"}},
+        "outputs": {"score": {"path": "new/"}},
+    }
+    bring_within_reach(parameters, client=None)
+    assert parameters == {
+        "inputs": {"data": [f"{tmp_path}/data/", "s3://b/x", "azureml:heart@latest"], "params": {"path": "data"}},
+        "outputs": {"score": {"path": f"{tmp_path}/new/"}},
+    }
+
+
+def test_a_local_input_must_be_there_unless_it_is_a_pattern(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    parameters: dict[str, Any] = {"inputs": {"data": "in/*.csv"}}
+    bring_within_reach(parameters, client=None)
+    assert parameters["inputs"]["data"] == f"{tmp_path}/in/*.csv"
+    with pytest.raises(NotFound, match="input 'nowhere' does not exist"):
+        bring_within_reach({"inputs": {"data": {"path": "nowhere"}}}, client=None)
