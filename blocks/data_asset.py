@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from prefect.blocks.core import Block
 from prefect.client.orchestration import SyncPrefectClient
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from ..scoring.errors import AlreadyExists, InvalidDocument, NotFound
 from . import store
@@ -30,6 +30,12 @@ def _text(value: Any) -> Any:
     return str(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else value
 
 
+def _version(value: str) -> str:
+    if value.lower() == LATEST:
+        raise ValueError("is what the label means: choose another, or leave version out")
+    return value
+
+
 class DataAsset(Block):
     """One version of a named file or folder of data. Immutable: a change makes a new version."""
 
@@ -37,7 +43,7 @@ class DataAsset(Block):
     _block_type_slug = "batch-data-asset"
 
     name: AssetName
-    version: Annotated[AssetName, BeforeValidator(_text)] | None = Field(
+    version: Annotated[AssetName, BeforeValidator(_text), AfterValidator(_version)] | None = Field(
         default=None, description="By default the next."
     )
     type: Literal["uri_file", "uri_folder"] = "uri_folder"
