@@ -27,15 +27,12 @@ from . import retries, storage_http
 from .errors import StorageFailed
 from .storage_connect import connect
 from .storage_errors import Redaction, translate
-from .storage_listing import Found, Skip, keep_all, marks_folder, walk_folders, walk_local, walk_objects
-from .storage_transfer import BLOCK, RangeReader, beside, fetch, is_of, put_options
+from .storage_listing import Found, Skip, base_names, keep_all, look, walk_folders, walk_local, walk_objects
+from .storage_transfer import BLOCK, RangeReader, beside, fetch, is_of, put_options, same_bytes
 
 T = TypeVar("T")
 
-OBJECT_STORES = ("s3", "abfs", "gs", "memory")
-"""Protocols of storages that have no folders, only names with slashes."""
-
-__all__ = ["Folder", "Found", "Stat"]
+OBJECT_STORES = ("s3", "abfs", "gs", "memory")  # no folders there, only names with slashes
 
 
 class Stat(NamedTuple):
@@ -100,10 +97,13 @@ class Folder:
             return storage_http.join(self.path, name)
         path = f"{self.path.rstrip('/')}/{name}"
         if not self.is_local and str(self.fs._strip_protocol(path)).strip("/") != path.strip("/"):
-            raise StorageFailed(f"{self.file_url(name)!r}: this kind of storage cannot hold a file of such a name")
+            shown = self._redact(self.file_url(name))
+            raise StorageFailed(f"{shown!r}: this kind of storage cannot hold a file of such a name")
         return path
 
     def file_url(self, name: str) -> str:
+        if self._is_http:
+            return self._at(name)
         return f"{self.url.rstrip('/')}/{name}" if name else self.url
 
     def _run(self, what: str, name: str, operation: Callable[[], T]) -> T:
@@ -112,7 +112,7 @@ class Folder:
             return operation() if self.is_local else retries.call(operation)
         except Exception as error:
             failed = translate(error, what, self.file_url(name), self._redact)
-        raise failed  # outside of the except block: the storage's own error must not hang on to it
+        raise failed  # outside of the except block, or the storage's own error would hang on to it
 
     def _writable(self) -> None:
         if self._is_http:
@@ -145,29 +145,15 @@ class Folder:
         if self._is_http:
             url = path + "/" if self._is_page and not name else path
             return self._run("look at", name, lambda: Stat(*storage_http.size(self.fs, url)))
-        return self._run("look at", name, lambda: self._stat_object(path))
-
-    def _stat_object(self, path: str) -> Stat:
-        about = self.fs.info(path)
-        if about["type"] == "directory":
-            return Stat(True, None)
-        if about["size"] == 0 and self._is_object_store and marks_folder(self.fs, path):
-            return Stat(True, None)
-        return Stat(False, about["size"])
+        return self._run("look at", name, lambda: Stat(*look(self.fs, path, self._is_object_store)))
 
     def names(self) -> list[str]:
         """Base names of everything in the folder, sorted; [] when it does not exist."""
+        names = storage_http.names if self._is_http else base_names
         try:
-            return sorted(self._run("list", "", self._names))
+            return sorted(self._run("list", "", lambda: names(self.fs, self.path)))
         except FileNotFoundError:
             return []
-
-    def _names(self) -> list[str]:
-        if self._is_http:
-            return storage_http.names(self.fs, self.path)
-        entries: list[str] = [str(entry) for entry in self.fs.ls(self.path, detail=False)]
-        inside = [entry.rstrip("/") for entry in entries if entry.strip("/") != self.path.strip("/")]
-        return list({entry.rsplit("/", 1)[-1] for entry in inside})
 
     def files(self) -> list[str]:
         """Every file below the folder, as a path relative to it, sorted; [] when it does not exist."""
@@ -245,10 +231,10 @@ class Folder:
         path = self._at(name)
         if self.is_local:
             return self._run("read", name, lambda: Path(path).open("rb"))
-        about = self.stat(name)
-        if about.is_dir:
+        is_dir, size = self.stat(name)
+        if is_dir:
             raise self._error(errno.EISDIR, name)
-        if about.size is None or not self.gives_ranges(name):
+        if size is None or not self.gives_ranges(name):
             return self._open_copy(name)
 
         def read_range(start: int, end: int) -> bytes:
@@ -257,7 +243,7 @@ class Folder:
                 raise StorageFailed(f"{self._redact(self.file_url(name))} changed while it was read: run it again")
             return data
 
-        return io.BufferedReader(RangeReader(read_range, about.size), BLOCK)
+        return io.BufferedReader(RangeReader(read_range, size), BLOCK)
 
     def _open_copy(self, name: str) -> IO[bytes]:
         with tempfile.TemporaryDirectory() as directory:
@@ -384,10 +370,7 @@ class Folder:
         if self.stat(name).size != local.stat().st_size:
             return False
         with local.open("rb") as mine, self.open(name) as theirs:
-            while block := mine.read(BLOCK):
-                if theirs.read(len(block)) != block:
-                    return False
-        return True
+            return same_bytes(mine, theirs)
 
     def upload(self, local: Path, name: str) -> None:
         """Copy a local file here, whole or not at all, replacing what stood there."""

@@ -35,7 +35,7 @@ def connect(url: str, options: Mapping[str, Any], redact: Redaction) -> tuple[An
         _retry_nothing(fs)
         if is_of(fs, "abfs"):
             fs._strip_protocol, fs._parent = _plain_path, _parent
-            path = _plain_path(path)
+            path = str(_plain_path(url if "::" not in url else path))
         return fs, path
     raise failed
 
@@ -89,6 +89,8 @@ def _plain_path(path: Any) -> Any:
     for protocol in ("abfs", "abfss", "az"):
         path = path.removeprefix(f"{protocol}://")
     container, slash, name = str(path).lstrip("/").partition("/")
+    if container.endswith(".core.windows.net") and "@" not in container:
+        return name
     return container.partition("@")[0] + slash + name
 
 

@@ -15,6 +15,7 @@ _SIGNED = re.compile(
     r"(?i)\b((?:x-amz|x-goog)-(?:signature|credential|security-token)|sig|signature|accountkey|sharedaccesskey"
     r"|sharedaccesssignature|access_token|password|client_secret)=[^&\s\"';,)>]+"
 )
+_QUERY = re.compile(r"(https?://[^\s'\"?]+)\?[^\s'\")>]+")
 _LOGIN = re.compile(r"(://)[^/@\s:]+:[^/@\s]+@")
 _DENIED = frozenset(
     {
@@ -48,6 +49,7 @@ class Redaction:
     def __call__(self, text: str) -> str:
         for secret in self._secrets:
             text = text.replace(secret, "***")
+        text = _QUERY.sub(r"\1?***", text)
         return _LOGIN.sub(r"\1***@", _SIGNED.sub(r"\1=***", text))
 
 
@@ -77,7 +79,7 @@ def translate(error: Exception, what: str, url: str, redact: Redaction) -> Excep
             return kind(number, os.strerror(number), shown)
     names = {name for link in links for name in retries.type_names(link)}
     statuses = {retries.status(link) for link in links}
-    if names & _DENIED or "PermissionError" in names or statuses & {401, 403} or "Forbidden" in str(error):
+    if names & _DENIED or "PermissionError" in names or statuses & {401, 403} or str(error).startswith("Forbidden"):
         return PermissionError(errno.EACCES, f"may not {what} it ({redact(_reason(links))})", shown)
     if names & _ABSENT or 404 in statuses:
         return FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), shown)

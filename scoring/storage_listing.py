@@ -92,11 +92,26 @@ def _find(fs: Any, root: str) -> dict[str, Any]:
     return cast("dict[str, Any]", found) if isinstance(found, dict) else {}  # adlfs: a list when it is a file
 
 
-def marks_folder(fs: Any, path: str) -> bool:
+def look(fs: Any, path: str, is_object_store: bool) -> tuple[bool, int | None]:
+    """Whether a folder stands there, and the bytes of a file. Raises FileNotFoundError."""
+    about = fs.info(path)
+    if about["type"] == "directory":
+        return True, None
+    size: int | None = about["size"]
+    return (True, None) if size == 0 and is_object_store and _marks_folder(fs, path) else (False, size)
+
+
+def _marks_folder(fs: Any, path: str) -> bool:
     """Whether other names of an object store begin with this one and a slash."""
     parent, _, base = path.rpartition("/")
     below = f"{path.strip('/')}/"
     return any(str(entry).strip("/").startswith(below) for entry in fs.find(parent, prefix=f"{base}/"))
+
+
+def base_names(fs: Any, folder: str) -> list[str]:
+    """Base names of what a folder holds, in no order. Raises FileNotFoundError."""
+    entries: list[str] = [str(entry).rstrip("/") for entry in fs.ls(folder, detail=False)]
+    return list({entry.rsplit("/", 1)[-1] for entry in entries if entry.strip("/") != folder.strip("/")})
 
 
 def walk_folders(fs: Any, folder: str, skip: Skip, run: Run[list[dict[str, Any]]], prefix: str = "") -> Iterator[Found]:

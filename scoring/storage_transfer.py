@@ -12,7 +12,7 @@ import weakref
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, cast
+from typing import IO, Any, cast
 from uuid import uuid4
 
 from fsspec.asyn import sync  # pyright: ignore[reportMissingTypeStubs, reportUnknownVariableType]
@@ -138,6 +138,14 @@ def _complete(path: str, arrived: Path, size: int | None) -> None:
         return  # the client itself notices a short body, and the size told may be that of compressed data
     if size is not None and arrived.stat().st_size != size:
         raise retries.ShortTransfer(f"{arrived.stat().st_size} bytes arrived of {size}")
+
+
+def same_bytes(one: IO[bytes], other: IO[bytes]) -> bool:
+    """Whether two streams hold the same from here on."""
+    while block := one.read(BLOCK):
+        if other.read(len(block)) != block:
+            return False
+    return not other.read(1)
 
 
 class RangeReader(io.RawIOBase):
