@@ -139,19 +139,20 @@ def _delimited(path: str, text: set[str], carry: Columns, long: bool) -> Iterato
         twin: Any = None
         if carry:
             twin = stack.enter_context(_csv(path, dtype=str, na_filter=False, index_col=False, **_usecols(carry)))
-        rows = _FIRST_ROWS if long else None
+        rows, first_row = _FIRST_ROWS if long else None, 0
         with contextlib.suppress(StopIteration):
             while True:
                 data = reader.read(rows)
                 carried = data[[]]
                 if twin is not None:
-                    if not isinstance(data.index, pd.RangeIndex):
+                    if not data.index.equals(pd.RangeIndex(first_row, first_row + len(data))):
                         raise Unreadable("rows have more fields than the header has names: no column can be carried")
                     carried = _asked(twin.read(rows), carry)
                 if not long:
                     yield data, carried
                     return
                 yield data.reset_index(drop=True), carried.reset_index(drop=True)
+                first_row += len(data)
                 used = data.memory_usage(deep=True).sum() + carried.memory_usage(deep=True).sum()
                 rows = max(1, min(CHUNK_ROWS, CHUNK_BYTES * max(1, len(data)) // max(1, int(used))))
 
