@@ -24,13 +24,14 @@ PARQUET = {".parquet", ".pqt"}
 ARROW = {".arrow", ".feather", ".ipc"}
 
 _MAGIC = b"PAR1"
-_BATCH = 16 * 2**20
+_BATCH = 8 * 2**20
 """Bytes of rows held while they are copied, about."""
 _GLANCE = 2**18
 """Bytes of a remote file's record batch that are fetched to see how many rows it has, at least."""
 _MAX_ROWS = 65_536
-_BUFFERED = 64 * 2**20
-"""Bytes of a row group (compressed) up to which it is fetched in a few large requests, and held."""
+_HELD = 32 * 2**20
+"""Bytes of a row group up to which it is fetched in a few large requests and held, compressed. Of a larger one no more
+than that is held either, but it takes many requests."""
 
 
 class Part(NamedTuple):
@@ -107,11 +108,9 @@ class _Parquet:
 
     def _read(self, index: int, group: Any) -> Iterator[Any]:
         rows = min(_MAX_ROWS, max(1, _BATCH * group.num_rows // max(1, group.total_byte_size)))
-        if _compressed(group) <= _BUFFERED:
-            file = pq.ParquetFile(self._stream, metadata=self._file.metadata, pre_buffer=True)
-        else:
-            buffer = max(2**16, min(2**22, _BUFFERED // max(1, group.num_columns)))
-            file = pq.ParquetFile(self._stream, metadata=self._file.metadata, buffer_size=buffer)
+        held = _compressed(group) <= _HELD
+        buffer = 0 if held else max(2**16, min(2**22, _HELD // group.num_columns))  # bytes a column
+        file = pq.ParquetFile(self._stream, metadata=self._file.metadata, pre_buffer=held, buffer_size=buffer)
         return file.iter_batches(rows, row_groups=[index])
 
 

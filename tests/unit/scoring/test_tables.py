@@ -91,7 +91,7 @@ def test_any_run_of_rows_is_the_same_table(folder: Folder, tmp_path: Path, name:
 
 @pytest.mark.parametrize("codec", ["none", "snappy"])
 def test_a_large_row_group_is_read_in_a_stream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, codec: str) -> None:
-    monkeypatch.setattr("prefect_batch.scoring.tables._BUFFERED", 100)
+    monkeypatch.setattr("prefect_batch.scoring.tables._HELD", 100)
     monkeypatch.setattr("prefect_batch.scoring.tables._BATCH", 100)
     pq.write_table(a_table(), tmp_path / "x.parquet", compression=codec)
     with opened(Folder(str(tmp_path)), "x.parquet") as table:
