@@ -220,7 +220,7 @@ def test_run_without_a_server(
     assert "not an empty folder" in cli("run", "-f", path, "--input", data, "--output", out, code=1).stderr
     bad = script_deployment(FAIL, name="failing", retry_settings="{max_retries: 1}")
     failed = cli("run", "-f", bad, "--input", data, "--output", tmp_path / "out2", code=1)
-    assert "no file was scored: all 5 failed; first: item-00000.txt: ValueError: on purpose" in failed.stderr
+    assert "nothing was scored: all 5 files failed; first: item-00000.txt: ValueError: on purpose" in failed.stderr
     assert len((tmp_path / "out2" / "errors.jsonl").read_text().splitlines()) == 5
 
 

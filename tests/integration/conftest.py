@@ -34,7 +34,12 @@ class Ended:
 
     @property
     def predictions(self) -> bytes:
-        return (self.folder / "score" / "predictions.csv").read_bytes()
+        return (self.output / "predictions.csv").read_bytes()
+
+    @property
+    def output(self) -> Path:
+        """Where the output goes when the call names no place."""
+        return self.folder.parent.parent / "azureml" / self.id / "score"
 
     @property
     def errors(self) -> list[dict[str, Any]]:

@@ -35,4 +35,4 @@ def test_artifacts_of_a_job(
     assert found["batch-progress"].description == "4 of 4 mini-batches, 4 of 4 files, 1 failed, 3 rows"
     table = {row["what"]: row["value"] for row in json.loads(str(found["batch-summary"].data))}
     assert (table["state"], table["succeeded"], table["failed"]) == ("Completed", "3", "1")
-    assert str(ended.folder / "score" / "predictions.csv") in str(found["batch-output"].data)
+    assert str(ended.output / "predictions.csv") in str(found["batch-output"].data)

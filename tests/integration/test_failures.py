@@ -60,7 +60,7 @@ def test_init_that_raises_ends_the_job(endpoints: Endpoints, script_deployment: 
     assert ended.state == "Failed"
     assert "init() failed: ValueError: no such weights" in ended.message
     assert (ended.summary["succeeded"], ended.summary["items"]) == (0, 4)
-    assert not (ended.folder / "score" / "predictions.csv").exists()
+    assert not (ended.output / "predictions.csv").exists()
     assert ended.summary["seconds"]["total"] < 20
 
 
@@ -68,7 +68,7 @@ def test_none_is_named(endpoints: Endpoints, script_deployment: Write, numbered_
     endpoints.deploy(script_deployment("return None", mini_batch_size=2), "none")
     ended = endpoints.run("none", numbered_files(3))
     assert ended.state == "Failed"
-    assert "no file was scored: all 3 failed" in ended.message
+    assert "nothing was scored: all 3 files failed" in ended.message
     assert "run() returned NoneType" in ended.message
     assert [e["item"] for e in ended.errors] == ["item-00000.txt", "item-00001.txt", "item-00002.txt"]
 
@@ -91,7 +91,7 @@ def test_threshold(
     if state == "Failed":
         assert f"error_threshold allows {threshold}" in ended.message
         assert "ValueError: a multiple of four" in ended.message
-        assert not (ended.folder / "score" / "predictions.csv").exists()
+        assert not (ended.output / "predictions.csv").exists()
     else:
         assert len(ended.predictions.splitlines()) == 1 + 9
 

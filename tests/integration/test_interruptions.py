@@ -138,15 +138,15 @@ def test_killed_between_output_and_summary(
     job = endpoints.invoke("late-kill", numbered_files(3))
     first = endpoints.wait(job)
     (first.folder / "summary.json").unlink()
-    (first.folder / "score" / ".predictions.csv.job").write_text(str(job))
-    (first.folder / "score" / "predictions.csv").write_text("half of it")
+    (first.output / ".predictions.csv.job").write_text(str(job))
+    (first.output / "predictions.csv").write_text("half of it")
     with get_client(sync_client=True) as client:
         client.set_flow_run_state(job, Crashed(), force=True)
     cli("job", "resume", str(job))
     endpoints.until(job, "a second run", lambda run: run.run_count >= 2 or None)
     ended = endpoints.wait(job)
     assert (ended.state, ended.predictions, ended.summary["runs"]) == ("Completed", b"prediction\n1\n1\n1\n", 2)
-    assert [path.name for path in (ended.folder / "score").iterdir()] == ["predictions.csv"]
+    assert [path.name for path in ended.output.iterdir()] == ["predictions.csv"]
     with get_client(sync_client=True) as client:
         client.set_flow_run_state(job, AwaitingRetry(), force=True)  # what the UI's Retry button does
     endpoints.until(job, "a third run", lambda run: run.run_count >= 3 or None)

@@ -59,7 +59,7 @@ def test_digits(endpoints: Endpoints, script_deployment: Write, digits: Path, th
         corrupt = [f"digit-{n:04d}.png" for n in range(1797) if n % 90 == 7]
         assert [error["item"] for error in ended.errors] == corrupt
         assert ended.summary["failed"] == len(corrupt) == 20
-        frame = pd.read_csv(ended.folder / "score" / "predictions.csv")
+        frame = pd.read_csv(ended.output / "predictions.csv")
         assert len(frame) == 1777 and frame["file"].is_monotonic_increasing
     else:
         assert "error_threshold allows 19" in ended.message
@@ -77,7 +77,7 @@ def test_two_thousand_files(endpoints: Endpoints, cancer_model: Path, model_depl
     endpoints.deploy(model_deployment(cancer_model, mini_batch_size=10, max_concurrency_per_instance=2), "many")
     ended = endpoints.run("many", folder)
     assert (ended.state, ended.summary["rows"], ended.summary["mini_batches"]) == ("Completed", 10_000, 200)
-    output = pd.read_csv(ended.folder / "score" / "predictions.csv")
+    output = pd.read_csv(ended.output / "predictions.csv")
     assert list(output["file_name"].unique()) == [f"{n:04d}.csv" for n in range(2000)]
     assert list(output["row"]) == list(range(5)) * 2000
 
@@ -108,7 +108,7 @@ def test_a_deployment_keeps_its_code_and_its_settings(
     script.write_text(script.read_text().replace("old", "new"))
     overrides = {"mini_batch_size": 1, "output_file_name": "out.csv", "logging_level": "debug"}
     ended = endpoints.run("frozen", numbered_files(3), settings=overrides)
-    assert (ended.folder / "score" / "out.csv").read_text() == "prediction\nold\nold\nold\n"
+    assert (ended.output / "out.csv").read_text() == "prediction\nold\nold\nold\n"
     assert (ended.summary["mini_batches"], ended.record["settings"]["logging_level"]) == (3, "debug")
     assert ended.record["overrides"] == overrides
     assert ended.record["deployment"]["settings"]["mini_batch_size"] == 3
@@ -131,7 +131,7 @@ def test_output_formats(endpoints: Endpoints, script_deployment: Write, numbered
         "a.jsonl": lambda path: pd.read_json(path, lines=True),
     }.items():
         ended = endpoints.run("formats", data, settings={"output_file_name": file_name})
-        frame = read(ended.folder / "score" / file_name)
+        frame = read(ended.output / file_name)
         assert frame.to_dict("list") == {"name": names, "text": ['a "quoted", b'] * 5, "n": [0.1] * 5}
 
 
@@ -139,7 +139,7 @@ def test_azureml_layout(endpoints: Endpoints, cancer_model: Path, cancer_data: P
     path = model_deployment(cancer_model, output_format="azureml", mini_batch_size=2)
     endpoints.deploy(path, "azure-layout")
     ended = endpoints.run("azure-layout", cancer_data)
-    frame = pd.read_csv(ended.folder / "score" / "predictions.csv", names=["row", "prediction", "file"])
+    frame = pd.read_csv(ended.output / "predictions.csv", names=["row", "prediction", "file"])
     assert len(frame) == 569
     assert list(frame["file"].unique()) == [f"cancer-{n}.csv" for n in range(6)]
     assert list(frame["row"][:101]) == [*range(100), 0]
@@ -154,7 +154,7 @@ def test_summary_only_and_what_the_script_writes(endpoints: Endpoints, script_de
     endpoints.deploy(script_deployment(run, output_action="summary_only"), "summary")
     ended = endpoints.run("summary", numbered_files(3))
     assert (ended.state, ended.summary["succeeded"]) == ("Completed", 3)
-    assert sorted(p.name for p in (ended.folder / "score").iterdir()) == [f"item-{n:05d}.out" for n in range(3)]
+    assert sorted(p.name for p in ended.output.iterdir()) == [f"item-{n:05d}.out" for n in range(3)]
 
 
 def test_a_taken_output_is_refused_before_compute(
@@ -193,9 +193,9 @@ def test_a_call_that_the_server_did_not_check(endpoints: Endpoints, script_deplo
         ({"settings": {"mini_batch_size": 0}}, "parameters: settings.mini_batch_size: 0 should be"),
         ({"settings": {"mini_batch": 1}}, "settings.mini_batch is not a known key"),
         ({"settings": {"output_file_name": "a.csv"}}, "output_file_name has no meaning with"),
-        ({"outputs": {"score": 5}}, "parameters: outputs.score: 5"),
+        ({"outputs": {"score": 5}}, "outputs.score: 5 is not understood"),
         ({"deployment": "other"}, "Deployment 'other' not found"),
-        ({"inputs": {"a": str(data), "b": str(data)}}, "takes one, 2 were given"),
+        ({"inputs": {"a": str(data), "b": str(data)}}, "takes one data input, 2 were given"),
         ({"inputs": None}, "inputs: nothing was given"),
     ]:
         state: Any = endpoint_flow(
