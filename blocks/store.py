@@ -48,7 +48,8 @@ def create(block: Block, name: str, client: SyncPrefectClient) -> None:
 
 def dump(block: Block, keys: set[str] | None = None) -> dict[str, Any]:
     """A block's data, or that of some keys, as it is sent to the server: with its secrets, which the server hides."""
-    return block.model_dump(mode="json", include=keys, context={"include_secrets": True})
+    data = block.model_dump(mode="json", context={"include_secrets": True})  # which makes Prefect ignore include=
+    return data if keys is None else {key: data[key] for key in keys}
 
 
 def load(kind: type[B], name: str, client: SyncPrefectClient) -> B:
