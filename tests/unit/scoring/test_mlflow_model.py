@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import io
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -13,10 +15,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from mlflow.models import ModelSignature
-from mlflow.types.schema import ColSpec, Schema, TensorSpec
+from mlflow.types.schema import ColSpec, ParamSchema, ParamSpec, Schema, TensorSpec
 from PIL import Image
 
-from prefect_batch.scoring import rows
+from prefect_batch.scoring import rows, table_files
+from prefect_batch.scoring.columns import OutputColumns
 from prefect_batch.scoring.contract import Scored, ScoringSpec
 from prefect_batch.scoring.errors import MiniBatchFailed
 from prefect_batch.scoring.items import LocalItem
@@ -30,6 +33,13 @@ class Doubler(mlflow.pyfunc.PythonModel):
         if (model_input["x"] < 0).any():
             raise ValueError("x is negative")
         return model_input["x"] * 2
+
+
+class Scaled(mlflow.pyfunc.PythonModel):
+    """Column x times the parameter `factor`."""
+
+    def predict(self, context, model_input, params=None):
+        return model_input["x"] * (params or {})["factor"]
 
 
 class Mean(mlflow.pyfunc.PythonModel):
@@ -46,8 +56,10 @@ class MeanOfOne(mlflow.pyfunc.PythonModel):
         return np.asarray(model_input).mean()
 
 
-def save(folder: Path, model: mlflow.pyfunc.PythonModel, inputs: list[Any] | None) -> Path:
-    signature = ModelSignature(inputs=Schema(inputs)) if inputs else None
+def save(
+    folder: Path, model: mlflow.pyfunc.PythonModel, inputs: list[Any] | None, params: ParamSchema | None = None
+) -> Path:
+    signature = ModelSignature(inputs=Schema(inputs), params=params) if inputs else None
     mlflow.pyfunc.save_model(str(folder), python_model=model, signature=signature, pip_requirements=[])
     return folder
 
@@ -58,6 +70,9 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {
         "doubler": save(folder / "doubler", Doubler(), [ColSpec("long", "x"), ColSpec("string", "id")]),
         "untyped": save(folder / "untyped", Doubler(), None),
+        "scaled": save(
+            folder / "scaled", Scaled(), [ColSpec("long", "x")], ParamSchema([ParamSpec("factor", "double", 10.0)])
+        ),
         "mean": save(folder / "mean", Mean(), [TensorSpec(np.dtype("float32"), (-1, 4, 6))]),
         "any-image": save(folder / "any-image", MeanOfOne(), None),
     }
@@ -66,16 +81,16 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 class Counted:
     """A scorer whose predict() calls are counted."""
 
-    def __init__(self, model: Path, output_format: str = "csv", output_action: str = "append_row") -> None:
-        spec = ScoringSpec(mlflow_model=str(model), output_format=output_format, output_action=output_action)
+    def __init__(self, model: Path, output_format: str = "csv", output_action: str = "append_row", **more: Any) -> None:
+        spec = ScoringSpec(mlflow_model=str(model), output_format=output_format, output_action=output_action, **more)
         self.scorer = MlflowScorer(spec)
         self.calls: list[int] = []
         self.inner = self.scorer.model
         self.scorer.model = self
 
-    def predict(self, data: Any) -> Any:
+    def predict(self, data: Any, **options: Any) -> Any:
         self.calls.append(len(data))
-        return self.inner.predict(data)
+        return self.inner.predict(data, **options)
 
     def __call__(self, *paths: Path, final: bool = True) -> Scored:
         items = [LocalItem(str(path), f"in/{path.name}", f"in/{path.name}") for path in paths]
@@ -301,3 +316,139 @@ def test_images_without_a_signature_go_one_by_one(models: dict[str, Path], tmp_p
 def test_a_folder_that_is_no_model(tmp_path: Path) -> None:
     with pytest.raises(Exception, match="MLmodel"):
         MlflowScorer(ScoringSpec(mlflow_model=str(tmp_path)))
+
+
+CSV = "id,x,note\n007,1,NA\n1.50,2,\n"
+
+
+@pytest.mark.parametrize(
+    ("asked", "columns", "first", "last"),
+    [
+        ({}, ["row", "prediction", "file_name"], "0,2,in/0.csv", "1,4,in/0.csv"),
+        (
+            {"input": ["note", "id"]},
+            ["row", "note", "id", "prediction", "file_name"],
+            "0,NA,007,2,in/0.csv",
+            "1,,1.50,4,in/0.csv",
+        ),
+        (
+            {"input": "all", "row": False},
+            ["id", "x", "note", "prediction", "file_name"],
+            "007,1,NA,2,in/0.csv",
+            "1.50,2,,4,in/0.csv",
+        ),
+        ({"input": ["id"], "prediction": "p", "row": False, "file": False}, ["id", "p"], "007,2", "1.50,4"),
+        ({"input": [], "file": False}, ["row", "prediction"], "0,2", "1,4"),
+    ],
+)
+def test_input_columns_beside_the_prediction(
+    models: dict[str, Path], write: Write, asked: dict[str, Any], columns: list[str], first: str, last: str
+) -> None:
+    scored = Counted(models["doubler"], output_columns=asked)(*write(CSV))
+    assert scored.chunk.columns == columns
+    assert scored.chunk.data.decode().splitlines() == [first, last]
+
+
+def test_a_key_of_several_files_in_one_predict(models: dict[str, Path], write: Write) -> None:
+    score = Counted(models["doubler"], output_columns={"input": ["id"]})
+    scored = score(*write(CSV, "id,x\n,3\n", "x,id\n5,z\n"))
+    assert score.calls == [4]
+    assert [line.split(",")[1] for line in scored.chunk.data.decode().splitlines()] == ["007", "1.50", "", "z"]
+
+
+def test_a_file_without_a_carried_column_fails_alone(models: dict[str, Path], write: Write) -> None:
+    scored = Counted(models["doubler"], output_columns={"input": ["note"]})(*write(CSV, "id,x\na,3\n", CSV))
+    assert (scored.failed, scored.chunk.rows) == (1, 4)
+    assert scored.errors[0].items == ["in/1.csv"]
+    assert scored.errors[0].message == "column 'note' of output_columns is not in the file"
+
+
+def test_carried_columns_of_a_piece_keep_their_rows(models: dict[str, Path], write: Write) -> None:
+    (path,) = write(CSV)
+    scorer = MlflowScorer(ScoringSpec(mlflow_model=str(models["doubler"]), output_columns={"input": ["id"]}))
+    scored = scorer.score([LocalItem(str(path), "big.csv rows 70-71", "big.csv", 70)], True)
+    assert scored.chunk.data == b"70,007,2,big.csv\n71,1.50,4,big.csv\n"
+
+
+def test_a_model_with_another_number_of_rows_carries_nothing(models: dict[str, Path], write: Write) -> None:
+    score = Fixed(models["doubler"], lambda x: [x["x"].sum()])
+    score.scorer.asked = OutputColumns(["id"])
+    scored = score(*write(CSV), final=False)
+    assert (scored.failed, scored.chunk.rows) == (1, 0)
+    assert scored.errors[0].message.startswith("the model gave 1 rows for 2: there is no telling which input columns")
+
+
+@pytest.mark.parametrize("name", ["x.csv.gz", "x.tsv", "x.tsv.gz", "x.jsonl", "x.jsonl.gz", "x.parquet", "x.arrow"])
+def test_every_table_format_is_scored_and_joined_alike(models: dict[str, Path], tmp_path: Path, name: str) -> None:
+    frame, path = pd.DataFrame({"x": [1, 2], "id": ["007", "b"]}), tmp_path / name
+    if name.startswith("x.jsonl"):
+        frame.to_json(path, orient="records", lines=True)
+    elif name == "x.parquet":
+        frame.to_parquet(path)
+    elif name == "x.arrow":
+        frame.to_feather(path, compression="uncompressed")
+    else:
+        frame.to_csv(path, index=False, sep="\t" if "tsv" in name else ",")
+    scored = Counted(models["doubler"], "jsonl", output_columns={"input": ["id"]})(path)
+    assert [json.loads(line) for line in scored.chunk.data.decode().splitlines()] == [
+        {"row": 0, "id": "007", "prediction": 2, "file_name": f"in/{name}"},
+        {"row": 1, "id": "b", "prediction": 4, "file_name": f"in/{name}"},
+    ]
+
+
+@pytest.fixture
+def long_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[list[Any]], Path]:
+    """A compressed file with these x that is read in chunks of three rows at first, then of fewer."""
+    monkeypatch.setattr(table_files, "CHUNK_BYTES", 100)
+    monkeypatch.setattr(table_files, "_FIRST_ROWS", 3)
+
+    def write(numbers: list[Any]) -> Path:
+        text = "x,id\n" + "".join(f"{x},k{n}\n" for n, x in enumerate(numbers))
+        (tmp_path / "long.csv.gz").write_bytes(gzip.compress(text.encode()))
+        return tmp_path / "long.csv.gz"
+
+    return write
+
+
+def test_a_long_compressed_file_is_predicted_in_chunks(
+    models: dict[str, Path], write: Write, long_file: Callable[[list[Any]], Path]
+) -> None:
+    score = Counted(models["doubler"], output_columns={"input": ["id"]})
+    scored = score(*write("x,id\n8,a\n"), long_file([*range(40)]), *write(last_csv="x,id\n9,b\n"))
+    assert len(score.calls) > 10 and max(score.calls) == 3
+    assert read(scored)["prediction"].tolist() == [16, *range(0, 80, 2), 18]
+    assert read(scored)["row"].tolist() == [0, *range(40), 0]
+    assert read(scored)["id"].tolist() == ["a", *(f"k{n}" for n in range(40)), "b"]
+
+
+def test_one_bad_chunk_fails_all_of_a_long_file(
+    models: dict[str, Path], write: Write, long_file: Callable[[list[Any]], Path]
+) -> None:
+    score = Counted(models["doubler"])
+    scored = score(long_file([*range(30), 1.5, *range(9)]), *write("x,id\n9,b\n"), final=False)
+    assert scored.chunk.data == b"0,18,in/0.csv\n"
+    assert [(error.items, error.message) for error in scored.errors] == [
+        (["in/long.csv.gz"], "column 'x', row 30: 1.5 does not fit the model's signature, which says long")
+    ]
+    path = long_file([*range(30), -1, *range(9)])
+    with pytest.raises(MiniBatchFailed, match=r"in/long.csv.gz: x is negative"):
+        score(path, final=False)
+    scored = score(path, *write("x,id\n9,b\n"), final=True)
+    assert (scored.failed, scored.chunk.data) == (1, b"0,18,in/0.csv\n")
+
+
+def test_parameters_reach_the_model(models: dict[str, Path], write: Write) -> None:
+    paths = write("x\n1\n2\n")
+    assert read(Counted(models["scaled"])(*paths))["prediction"].tolist() == [10, 20]
+    assert read(Counted(models["scaled"], params={"factor": 0.5})(*paths))["prediction"].tolist() == [0.5, 1]
+
+
+def test_an_image_has_no_columns(models: dict[str, Path], tmp_path: Path) -> None:
+    paths = images(tmp_path, (6, 4))
+    assert Counted(models["mean"], output_columns={"input": "all", "prediction": "m"})(*paths).chunk.columns == [
+        "m",
+        "file_name",
+    ]
+    assert Counted(models["mean"], output_columns={"file": False})(*paths).chunk.data == b"1.0\n"
+    scored = Counted(models["mean"], output_columns={"input": ["id"]})(*paths)
+    assert (scored.failed, scored.errors[0].message) == (1, "an image has no column 'id' (output_columns)")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -151,3 +152,20 @@ def test_images_with_a_palette_are_their_colours(tmp_path: Path) -> None:
     array = read_image(str(tmp_path / "x.gif"))
     assert array.shape == (2, 3, 3)
     assert array[0, 0].tolist() == [255, 0, 0]
+
+
+def test_rows_of_a_piece_are_counted_within_the_file(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("a\n1\nx\n")
+    with pytest.raises(Unreadable, match=r"^column 'a', row 71: 'x' does not fit"):
+        read_table(str(tmp_path / "x.csv"), {"a": ("long", True)}, first_row=70)
+
+
+@pytest.mark.parametrize("kind", ["long", "string", "boolean", "datetime"])
+def test_json_lines_are_brought_to_the_signature(tmp_path: Path, kind: str) -> None:
+    value = {"long": 7, "string": "007", "boolean": True, "datetime": "2024-01-02"}[kind]
+    path = tmp_path / "x.jsonl"
+    path.write_text(f'{{"b": 1, "a": {json.dumps(value)}}}\n')
+    frame = read_table(str(path), {"a": (kind, True)})
+    assert frame["a"].tolist() == [pd.Timestamp(value) if kind == "datetime" else value]
+    path.write_text("")
+    assert len(read_table(str(path), {"a": (kind, True)})) == 0

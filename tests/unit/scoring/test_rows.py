@@ -134,6 +134,12 @@ def test_parquet() -> None:
     assert table.schema.metadata is None  # nothing of pandas, which would differ with the mini-batch
 
 
+def test_parquet_of_values_without_a_common_type_is_text() -> None:
+    frame = pd.DataFrame({"a": pd.Series([1, "x", None, [1, 2]], dtype=object), "b": [1, 2, 3, 4]})
+    table = pa.ipc.open_stream(rows.encode(frame, rows.PARQUET).data).read_all()
+    assert table.to_pydict() == {"a": ["1", "x", None, "[1, 2]"], "b": [1, 2, 3, 4]}
+
+
 @pytest.mark.parametrize(
     ("result", "separator", "said"),
     [

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -132,3 +135,57 @@ def test_shutdown_is_optional(script: Script) -> None:
     scorer = ScriptScorer(script("def run(m): ...\n\ndef shutdown():\n    raise RuntimeError('called')\n"))
     with pytest.raises(RuntimeError, match="called"):
         scorer.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "params", "got"),
+    [
+        ("m, t=1, **rest", {"t": 2, "k": 3}, {"t": 2, "k": 3}),
+        ("m, t=1", {"t": 2, "k": 3}, {"t": 2}),
+        ("m, *, t=1, k=0", {"t": 2}, {"t": 2, "k": 0}),
+        ("m, t=1", {}, {"t": 1}),
+        ("m, t=1, *rest", {"m": 5}, {"t": 1}),
+        ("m", {"t": 2}, {}),
+    ],
+)
+def test_run_gets_the_parameters_that_it_asks_for(
+    script: Script, arguments: str, params: dict[str, Any], got: dict[str, Any]
+) -> None:
+    body = "    found = {k: v for k, v in locals().items() if k not in ('m', 'rest')}\n"
+    body += "    rest = locals().get('rest')\n"
+    body += "    return [{'got': {**found, **(rest if isinstance(rest, dict) else {})}}]\n"
+    scored = score(script(f"def run({arguments}):\n{body}", params=params, output_format="jsonl"), "a")
+    assert json.loads(scored.chunk.data) == {"got": got}
+
+
+def test_a_parameter_that_run_does_not_take_is_said(script: Script, caplog: pytest.LogCaptureFixture) -> None:
+    ScriptScorer(script("def run(m, t=1): ...\n", params={"k": 1, "t": 2}))
+    assert [record.message for record in caplog.records] == ["run() does not take the parameter k"]
+
+
+def test_a_callable_without_a_signature_gets_all(script: Script) -> None:
+    scorer = ScriptScorer(script("run = dict\n", params={"k": 1}))
+    assert scorer.params == {"k": 1}
+
+
+def test_what_run_returned_is_joined(script: Script, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("id,x\n007,1\n,2\n")
+    item = LocalItem(str(tmp_path / "a.csv"), "a.csv rows 5-6", "in/a.csv", 5)
+    text = "import pandas as pd\n\ndef run(m):\n    return pd.concat([pd.read_csv(p)[['x']] for p in m])\n"
+    asked = {"input": ["id"], "prediction": "p", "file": True, "row": True}
+    scored = ScriptScorer(script(text, output_columns=asked)).score([item], True)
+    assert scored.chunk.columns == ["row", "id", "p", "file_name"]
+    assert scored.chunk.data == b"5,007,1,in/a.csv\n6,,2,in/a.csv\n"
+    assert (scored.failed, scored.errors) == (0, [])
+    plain = ScriptScorer(script(text)).score([item], True)
+    assert (plain.chunk.columns, plain.chunk.data) == (["x"], b"1\n2\n")
+
+
+def test_fewer_rows_than_files_cannot_be_joined(script: Script) -> None:
+    text = "def run(m):\n    return m[1:]\n"
+    with pytest.raises(MiniBatchFailed, match=r"run\(\) returned 1 rows for 2 files"):
+        score(script(text, output_columns={"file": True}), "a.png", "b.png")
+    named = score(script(text, output_columns={"prediction": "p", "file": False, "row": False}), "a.png", "b.png")
+    assert (named.chunk.columns, named.failed, lost(named)) == (["p"], 1, ["a.png"])
+    counted = score(script(text, output_action="summary_only"), "a.png", "b.png")
+    assert (counted.chunk.data, counted.failed) == (b"", 1)
