@@ -35,7 +35,7 @@ TABLES = _TEXT | _PARQUET | _ARROW
 CHUNK_BYTES = 16 * 2**20
 """A compressed file that is no longer than this when it is not compressed is read at once."""
 CHUNK_ROWS = 50_000
-_FIRST_ROWS = 1_000
+_FIRST_ROWS = 100
 """Rows of a long file's first chunk; how large they are says how many rows the next has."""
 
 
