@@ -7,12 +7,13 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import PurePosixPath
 
 from ..blocks.datastore import open_folder
 from ..blocks.settings import ModelSettings
 from ..scoring.errors import StorageFailed
 from ..scoring.items import Item
-from ..scoring.splitting import Target, split, splittable, why_whole
+from ..scoring.splitting import CSV, JSON_LINES, Target, split, splittable, why_whole
 from ..scoring.storage import Folder
 from .job import Job
 from .plan import Plan, make_plan
@@ -108,8 +109,14 @@ def _split(item: Item, folder: Folder, target: Target) -> _Parts:
     rows = sum(piece.rows for piece in pieces)
     if len(pieces) == 1:
         return [(item, rows)], None
+    text = PurePosixPath(item.path).suffix.lower() in CSV | JSON_LINES
     cut = [
-        replace(item, piece=piece, size=size * piece.rows // rows + piece.header, file_size=item.size)
+        replace(
+            item,
+            piece=piece,
+            size=piece.header + piece.end - piece.start if text else size * piece.rows // rows,
+            file_size=item.size,
+        )
         for piece in pieces
     ]
     return [

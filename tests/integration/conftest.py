@@ -68,7 +68,8 @@ class Endpoints:
 
     def run(self, endpoint: str, data: Path | str, **parameters: Any) -> Ended:
         """A job whose flow runs in this process: everything is real but the worker that starts it."""
-        state: Any = endpoint_flow(endpoint=endpoint, inputs={"data": str(data)}, **parameters, return_state=True)
+        call = {"endpoint": endpoint, "inputs": {"data": str(data)}, **parameters}
+        state: Any = endpoint_flow(**call, return_state=True)
         return self._ended(str(state.state_details.flow_run_id), state.name, state.message)
 
     def invoke(self, endpoint: str, data: Path | str, **parameters: Any) -> UUID:
