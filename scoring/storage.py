@@ -1,8 +1,9 @@
 """Reading and writing files on any fsspec storage, with the guarantees that the rest is built on.
 
 `put` makes a file appear whole or not at all; `create` and `create_stream` do so only where nothing stood before.
-This holds on local disks, S3, Azure and Google storage; on others (sftp, smb, memory, ...) it is as good as what fsspec
-makes of them. None waits for the disk (no fsync): the promise is about processes that die, not about power that fails.
+This holds on local disks, S3, Azure and Google storage; on others (sftp, smb, memory, S3 servers that do not know
+If-None-Match) it is as good as what fsspec makes of them. None waits for the disk (no fsync): the promise is about
+processes that die, not about power that fails.
 
 Every operation is tried again after errors that pass by themselves (see retries.py). What is left is raised as
 FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError (the storage says "you may
@@ -385,9 +386,8 @@ class Folder:
     def remove(self, name: str) -> None:
         """Delete a file; a missing one is fine."""
         self._writable()
-        path = self._at(name)
         with contextlib.suppress(FileNotFoundError):
-            self._run("delete", name, lambda: self.fs.rm_file(path))
+            self._run("delete", name, lambda: self.fs.rm_file(self._at(name)))
 
     def remove_all(self) -> None:
         """Delete the folder and all in it; a missing one is fine."""

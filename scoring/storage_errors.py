@@ -83,7 +83,7 @@ def translate(error: Exception, what: str, url: str, redact: Redaction) -> Excep
         return PermissionError(errno.EACCES, f"may not {what} it ({redact(_reason(links))})", shown)
     if names & _ABSENT or 404 in statuses:
         return FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), shown)
-    if names & _TAKEN:
+    if names & _TAKEN or 412 in statuses:
         return FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), shown)
     return StorageFailed(f"cannot {what} {shown}: {redact(_reason(links))}{_advice(error)}")
 

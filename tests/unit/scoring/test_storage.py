@@ -448,6 +448,19 @@ def test_may_not_is_a_permission_error(monkeypatch: pytest.MonkeyPatch) -> None:
         assert caught.value.strerror == "may not read it (Unable to locate credentials)"
 
 
+def test_a_condition_that_fails_means_that_it_exists(monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = Folder("memory://bucket/in")
+
+    def fail(*args: Any, **kwargs: Any) -> None:
+        error = OSError(22, "At least one of the pre-conditions you specified did not hold")
+        error.status = 412  # type: ignore[attr-defined]
+        raise error
+
+    monkeypatch.setattr(folder.fs, "pipe_file", fail)
+    with pytest.raises(FileExistsError):
+        folder.create("x", b"")
+
+
 def test_packages_that_are_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "adlfs", None)
     monkeypatch.setitem(sys.modules, "paramiko", None)
