@@ -1,4 +1,4 @@
-"""README.md is true: its commands run, its tables say what the code says."""
+"""README.md and docs/ are true: their commands run, their tables say what the code says."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ from prefect_batch.interfaces.cli import app
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+# In the order of reading: what a page makes, the next may use.
+PAGES = {"README.md": README, "docs/data.md": (ROOT / "docs" / "data.md").read_text(encoding="utf-8")}
 BLOCK = re.compile(r"(?:<!-- not run: (?P<reason>[^\n]+) -->\n)?```bash\n(?P<commands>.*?)```", re.DOTALL)
 NOT_RUN = {
     "make demo",
@@ -31,8 +33,10 @@ NOT_RUN = {
 
 
 def test_only_what_cannot_run_is_not_run():
-    assert {match["commands"].strip() for match in BLOCK.finditer(README) if match["reason"]} == NOT_RUN
-    assert README.count("```bash") == len(BLOCK.findall(README))
+    text = "".join(PAGES.values())
+    assert {match["commands"].strip() for match in BLOCK.finditer(text) if match["reason"]} == NOT_RUN
+    assert text.count("```bash") == len(BLOCK.findall(text))
+    assert set(PAGES) == {"README.md"} | {path.relative_to(ROOT).as_posix() for path in ROOT.glob("docs/*.md")}
 
 
 @pytest.mark.usefixtures("server")
@@ -42,16 +46,17 @@ def test_the_commands_run():
     shutil.copytree(ROOT / "examples", clone / "examples", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copyfile(ROOT / "prefect.yaml", clone / "prefect.yaml")
     (clone / ".venv").symlink_to(sys.prefix)
-    blocks = [match["commands"] for match in BLOCK.finditer(README) if not match["reason"]]
+    blocks = [match["commands"] for match in BLOCK.finditer("".join(PAGES.values())) if not match["reason"]]
     lines = ["set -euo pipefail"]
     for block in blocks:
         lines += [f"echo + {shlex.quote(block.splitlines()[0])} >&2", block]
     done = subprocess.run(
-        ["bash", "-c", "\n".join(lines)], cwd=clone, capture_output=True, text=True, timeout=400, check=False
+        ["bash", "-c", "\n".join(lines)], cwd=clone, capture_output=True, text=True, timeout=600, check=False
     )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    assert done.stderr.count("Completed: 150 of 150 files scored, 300 rows") == 5
-    assert "Completed: 100 of 100 files scored, 100 rows" in done.stderr
+    assert done.stderr.count("Completed: 150 of 150 files scored, 300 rows") == 9
+    assert done.stderr.count("Completed: 230 of 230 files scored, 460 rows") == 1
+    assert done.stderr.count("Completed: 100 of 100 files scored, 100 rows") == 2
     assert "row,prediction,file_name\n0,benign,patients-000.csv\n" in done.stdout
     assert "file,digit\nimage-000.png," in done.stdout
     assert (clone / "cancer" / "azure" / "predictions.csv").read_text().startswith("0,benign,patients-000.csv\n")
@@ -93,7 +98,8 @@ def test_setting_default(key: str):
     value: Any = ModelSettings()
     for part in key.split("."):
         value = getattr(value, part)
-    words = {"output_format": "by the file's ending", "environment_variables": "none"}
+    ending = dict.fromkeys(("output_format", "output_compression"), "by the file's ending")
+    words = ending | dict.fromkeys(("environment_variables", "output_columns"), "none")
     assert ROWS[key][0] == words.get(key, f"`{value}`")
 
 
@@ -110,7 +116,13 @@ def accepts(key: str, value: Any) -> bool:
 @pytest.mark.parametrize("key", SETTINGS)
 def test_setting_range(key: str):
     allowed = ROWS[key][1]
-    if match := re.fullmatch(r"(-?\d+) or more(, or `\"0%\"` to `\"100%\"`)?", allowed):
+    if key == "mini_batch_size":
+        assert all(accepts(key, value) for value in (1, *re.findall(r'`"([^"]+)"`', allowed)))
+        assert not any(accepts(key, value) for value in (0, "0 rows", "64 bits", "many"))
+    elif key == "output_columns":
+        assert all(accepts(key, value) for value in ("all", "none", "id", ["a", "b"], {"input": "id", "row": False}))
+        assert not accepts(key, {"inputs": "id"})
+    elif match := re.fullmatch(r"(-?\d+) or more(, or `\"0%\"` to `\"100%\"`)?", allowed):
         least = int(match[1])
         assert accepts(key, least) and not accepts(key, least - 1)
         assert [accepts(key, text) for text in ("0%", "100%")] == [bool(match[2])] * 2
@@ -121,7 +133,7 @@ def test_setting_range(key: str):
         words = re.findall(r"`([^`]+)`", allowed)
         assert set(words) == literals(SETTINGS[key].annotation)
     elif key == "output_file_name":
-        assert accepts(key, "a.csv") and not accepts(key, "a/b.csv") and not accepts(key, "")
+        assert accepts(key, "a.csv") and accepts(key, "") and not accepts(key, "a/b.csv")
     else:
         assert key == "environment_variables"
         assert accepts(key, {"A": "b"}) and not accepts(key, ["A"])
@@ -144,15 +156,20 @@ def test_commands_are_all_listed():
 
 
 def test_links_lead_somewhere():
-    headings = {
-        re.sub(r"[^a-z0-9 -]", "", line.lstrip("# ").lower()) for line in README.splitlines() if line[:1] == "#"
-    }
-    anchors = {heading.replace(" ", "-") for heading in headings}
-    for target in re.findall(r"\]\(([^)]+)\)", README):
-        if target.startswith("#"):
-            assert target[1:] in anchors
-        elif not target.startswith("https://"):
-            assert (ROOT / target).exists(), target
+    for page, text in PAGES.items():
+        for target in re.findall(r"\]\(([^)]+)\)", text):
+            if target.startswith("https://"):
+                continue
+            path, _, anchor = target.partition("#")
+            found = (ROOT / page).parent / path if path else ROOT / page
+            assert found.exists(), target
+            assert not anchor or anchor in anchors(found.read_text(encoding="utf-8")), target
+
+
+def anchors(text: str) -> set[str]:
+    """What headings may be linked to."""
+    headings = [re.sub(r"[^a-z0-9 -]", "", line.lstrip("# ").lower()) for line in text.splitlines() if line[:1] == "#"]
+    return {heading.replace(" ", "-") for heading in headings}
 
 
 @pytest.mark.parametrize(
