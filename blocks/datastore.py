@@ -143,9 +143,20 @@ def _cached(name: str) -> Datastore:
 
 
 def default_url() -> str:
-    """Where the first default datastore is made: PREFECT_BATCH_DATASTORE, or `prefect-batch` in Prefect's home."""
-    url = os.environ.get(SETTING) or str(get_current_settings().home / "prefect-batch")
-    return url if "://" in url else str(Path(url).expanduser().absolute())
+    """Where the first default datastore is made: PREFECT_BATCH_DATASTORE, or `prefect-batch` in Prefect's home.
+
+    Raises InvalidDocument for what is neither a path nor a URL, or holds a credential.
+    """
+    given = os.environ.get(SETTING) or str(get_current_settings().home / "prefect-batch")
+    try:
+        place = parse(given)
+    except InvalidDocument as error:
+        raise InvalidDocument(f"{SETTING}: {error}") from None
+    if isinstance(place, Url):
+        return place.url
+    if isinstance(place, LocalPath):
+        return os.path.normpath(Path(place.path).expanduser().absolute())
+    raise InvalidDocument(f"{SETTING}: {given!r} must be a local folder or a URL")
 
 
 def find_datastore(client: SyncPrefectClient, name: str) -> Datastore:
@@ -154,7 +165,7 @@ def find_datastore(client: SyncPrefectClient, name: str) -> Datastore:
     try:
         return store.load(Datastore, document_name(name), client)
     except NotFound:
-        if name == DEFAULT:
+        if name == DEFAULT == default_name(client):
             return _first_default(client)
         known = ", ".join(datastore.name for datastore in list_datastores(client)) or "none"
         raise NotFound(
@@ -168,10 +179,17 @@ def default_datastore(client: SyncPrefectClient) -> Datastore:
 
     Raises NotFound when the one that was chosen is gone.
     """
-    return find_datastore(client, _default_name(client))
+    name = default_name(client)
+    try:
+        return find_datastore(client, name)
+    except NotFound:
+        raise NotFound(
+            f"the default datastore {name!r} is gone: choose another with `prefect-batch datastore set-default NAME`"
+        ) from None
 
 
-def _default_name(client: SyncPrefectClient) -> str:
+def default_name(client: SyncPrefectClient) -> str:
+    """The name of the default datastore, which need not be made yet."""
     pointer = client.read_variable_by_name(POINTER)
     return str(pointer.value) if pointer is not None else DEFAULT
 
@@ -214,7 +232,7 @@ def create_datastore(client: SyncPrefectClient, datastore: Datastore) -> Datasto
                 f"datastore {held.name!r} is at {held.url}, and jobs refer to that by its name: "
                 f"make one of another name for {datastore.url}"
             ) from None
-        if datastore.read_only and _default_name(client) == held.name:
+        if datastore.read_only and default_name(client) == held.name:
             raise InvalidDocument(
                 f"datastore {held.name!r} is the default, which takes every job's files: choose another default first "
                 "with `prefect-batch datastore set-default OTHER`"
@@ -231,7 +249,7 @@ def _place(datastore: Datastore) -> tuple[str, list[Any]]:
 def delete_datastore(client: SyncPrefectClient, name: str) -> None:
     """Delete a datastore's record; what is stored there stays. Raises NotFound, and BatchError for the default."""
     held = find_datastore(client, name)
-    if _default_name(client) == held.name:
+    if default_name(client) == held.name:
         raise BatchError(
             f"datastore {held.name!r} is the default: first choose another with "
             "`prefect-batch datastore set-default OTHER`"

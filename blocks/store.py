@@ -6,6 +6,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, TypeVar
+from uuid import UUID
 
 import httpx
 from prefect.blocks.core import Block
@@ -36,9 +37,7 @@ def api() -> Generator[SyncPrefectClient]:
 
 def create(block: Block, name: str, client: SyncPrefectClient) -> None:
     """Save a document that must not exist yet. Raises AlreadyExists: exactly one of two callers at once gets it."""
-    type(block).register_type_and_schema(client=client)  # pyright: ignore[reportArgumentType]
-    schema_id, type_id = type(block)._block_schema_id, type(block)._block_type_id  # pyright: ignore[reportPrivateUsage]
-    assert schema_id is not None and type_id is not None  # registering sets both
+    type_id, schema_id = _registered(type(block), client)
     document = BlockDocumentCreate(name=name, data=dump(block), block_schema_id=schema_id, block_type_id=type_id)
     try:
         client.create_block_document(document)
@@ -78,12 +77,24 @@ def list_dated(kind: type[B], client: SyncPrefectClient, **equal: Any) -> list[t
 def patch(kind: type[Block], name: str, data: dict[str, Any], client: SyncPrefectClient) -> None:
     """Set top-level keys of a document on the server, leaving the others to whoever changes them at the same time."""
     document = _read(kind, name, client)
-    client.update_block_document(document.id, BlockDocumentUpdate(data=data, merge_existing_data=True))
+    # The schema says which fields are secret: a document of an older one would show those that are new.
+    _, schema_id = _registered(kind, client)
+    client.update_block_document(
+        document.id, BlockDocumentUpdate(data=data, merge_existing_data=True, block_schema_id=schema_id)
+    )
 
 
 def delete(kind: type[Block], name: str, client: SyncPrefectClient) -> None:
     """Delete a document. Raises NotFound."""
     client.delete_block_document(_read(kind, name, client).id)
+
+
+def _registered(kind: type[Block], client: SyncPrefectClient) -> tuple[UUID, UUID]:
+    """Ids of the kind and of its schema, made known to the server if need be."""
+    kind.register_type_and_schema(client=client)  # pyright: ignore[reportArgumentType]
+    type_id, schema_id = kind._block_type_id, kind._block_schema_id  # pyright: ignore[reportPrivateUsage]
+    assert type_id is not None and schema_id is not None  # registering sets both
+    return type_id, schema_id
 
 
 def _read(kind: type[Block], name: str, client: SyncPrefectClient) -> BlockDocument:
@@ -94,8 +105,9 @@ def _read(kind: type[Block], name: str, client: SyncPrefectClient) -> BlockDocum
 
 
 def _parse(kind: type[B], document: BlockDocument) -> B:
+    named = {"name": document.name} if "name" in kind.model_fields else {}  # documents of before it was a field
     try:
-        return kind.model_validate(document.data)
+        return kind.model_validate(named | document.data)
     except ValidationError as error:
         raise BatchError(f"{_kind(kind)} {document.name!r} as stored is not valid: {explain(error, kind)}") from None
 

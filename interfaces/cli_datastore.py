@@ -82,7 +82,9 @@ def datastore_list() -> None:
     Example: prefect-batch datastore list
     """
     with store.api() as client:
-        default = datastores.default_datastore(client).name
+        default = datastores.default_name(client)
+        if default == datastores.DEFAULT:
+            datastores.default_datastore(client)  # whoever asks first makes it
         found = datastores.list_datastores(client)
     rows = [(d.name, d.type, d.url, _yes(d.read_only), _yes(d.name == default)) for d in found]
     terminal.table(("NAME", "TYPE", "URL", "READ_ONLY", "DEFAULT"), rows)
@@ -100,7 +102,7 @@ def datastore_show(name: str) -> None:
     """
     with store.api() as client:
         found = datastores.find_datastore(client, name)
-        default = datastores.default_datastore(client).name
+        default = datastores.default_name(client)
     shown = found.model_dump(mode="json", exclude={"block_type_slug", "credentials"})
     shown |= {"credentials": found.credential_names(), "default": found.name == default}
     shown |= {"reference": f"azureml://datastores/{found.name}/paths/"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 from prefect.client.orchestration import SyncPrefectClient, get_client
 
 from prefect_batch.blocks import datastore as module
+from prefect_batch.blocks import store
 from prefect_batch.blocks.datastore import (
     POINTER,
     Datastore,
@@ -103,6 +105,19 @@ def test_create_again_changes_all_but_the_place(client: SyncPrefectClient, name:
             create_datastore(client, s3_like(name, **place))
 
 
+def test_a_credential_added_to_a_document_of_an_older_kind_is_hidden(client: SyncPrefectClient, name: str) -> None:
+    older = (
+        "import sys\nfrom prefect.blocks.core import Block\n"
+        "class Datastore(Block):\n"
+        "    _block_type_name = 'Batch Datastore'\n    _block_type_slug = 'batch-datastore'\n    url: str\n"
+        "Datastore(url='s3://b').save(sys.argv[1])\n"
+    )
+    subprocess.run([sys.executable, "-c", older, name], check=True, timeout=120)
+    assert secret_of(create_datastore(client, s3_like(name))) == {"key": "AKIA", "secret": SECRET}
+    answer = httpx.get(f"{str(client.api_url).rstrip('/')}/block_types/slug/batch-datastore/block_documents")
+    assert name in answer.text and SECRET not in answer.text
+
+
 def test_names_that_no_block_may_have(client: SyncPrefectClient, name: str) -> None:
     underscored = name.replace("-", "_")
     create_datastore(client, Datastore(name=underscored, url="/one"))
@@ -144,6 +159,10 @@ def test_another_default(client: SyncPrefectClient, name: str, tmp_path: Path) -
         set_default(client, f"{name}-ro")
     with pytest.raises(NotFound, match="'nowhere' does not exist"):
         set_default(client, "nowhere")
+    store.delete(Datastore, name, client)  # as by the UI
+    with pytest.raises(NotFound, match=f"the default datastore '{name}' is gone: choose another with"):
+        default_datastore(client)
+    create_datastore(client, Datastore(name=name, url=str(tmp_path)))
     set_default(client, "default")
     delete_datastore(client, name)
     with pytest.raises(NotFound):

@@ -38,6 +38,15 @@ def test_in_prefects_home_unless_set(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     assert default_url() == str(tmp_path / "here")
     monkeypatch.setenv(SETTING, "s3://bucket/folder")
     assert default_url() == "s3://bucket/folder"
+    monkeypatch.setenv(SETTING, "https://account.blob.core.windows.net/box/a")
+    assert default_url() == "abfss://box@account.dfs.core.windows.net/a"
+    for given, said in [
+        ("azureml:heart@latest", "must be a local folder or a URL"),
+        ("s3://k:x@b", "make a datastore"),
+    ]:
+        monkeypatch.setenv(SETTING, given)
+        with pytest.raises(InvalidDocument, match=f"^{SETTING}: .*{said}"):
+            default_url()
 
 
 @pytest.mark.parametrize(
