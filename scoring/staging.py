@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TypeVar
 from uuid import uuid4
 
@@ -123,7 +123,7 @@ class Staging:
         return os.path.join(source.path, item.path)  # noqa: PTH118
 
     def _bring(self, items: list[Item], folder: Path) -> list[str | Exception]:
-        targets = [folder / str(item.source) / item.path for item in items]
+        targets = [folder / str(item.source) / _inside(item.path) for item in items]
         outcome: list[str | Exception] = [str(target) for target in targets]
         whole: dict[int, list[int]] = {}
         for at, item in enumerate(items):
@@ -156,6 +156,12 @@ class Staging:
         except Unreadable as error:
             return error
         return str(target)
+
+
+def _inside(path: str) -> PurePosixPath:
+    """The path as one below any folder: an object's key may be `a//b` or `../b`."""
+    odd = {"": "%", ".": "%2E", "..": "%2E%2E"}
+    return PurePosixPath(*(odd.get(part, part) for part in path.split("/")))
 
 
 def _piece_name(path: Path, piece: Piece) -> str:

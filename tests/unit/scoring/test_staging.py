@@ -54,6 +54,22 @@ def test_remote_files_come_under_their_own_names_and_go_again(remote: Folder, sc
     assert list(scratch.rglob("*")) == []
 
 
+def test_keys_that_are_no_paths_stay_inside(remote: Folder, scratch: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Object stores know names only, and `../x` is one."""
+
+    def fetched(names: list[str], targets: list[Path], limit: int) -> list[Exception | None]:
+        for name, target in zip(names, targets, strict=True):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(name)
+        return [None] * len(names)
+
+    monkeypatch.setattr(remote, "fetch", fetched)
+    names = ["../../x", "/x", "a//x", "a/x", "./x"]
+    staged = Staging([remote], scratch, unchanged=False).stage([Item(name, name) for name in names])
+    assert [Path(item.path).read_text() for item in staged.items] == names
+    assert all(Path(item.path).resolve().is_relative_to(scratch) for item in staged.items)
+
+
 def test_an_item_that_cannot_be_brought_is_its_own_error(remote: Folder, scratch: Path) -> None:
     items = put(remote, "a", "bb", "ccc")
     remote.remove("bb")
