@@ -64,6 +64,7 @@ def _make_slots(job: Job, plan: Plan, run: int) -> slots.Slots:
         capacity=job.settings.max_concurrency_per_instance,
         sources=[open_folder(source.reference) for source in plan.sources],
         unchanged=run == 1,  # a job is also resumed after somebody mended a file
+        workers=job.settings.instance_count,
     )
 
 

@@ -45,7 +45,8 @@ class Slots:
             `spec.output_dir` says.
         capacity: scoring processes at most at once; None for as many as there are threads.
         sources: the folders of the input, and
-        unchanged: whether their files must be as they were planned; both are for staging them.
+        unchanged: whether their files must be as they were planned, and
+        workers: how many may share this machine's disk; these three are for staging.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class Slots:
         capacity: int | None = None,
         sources: Sequence[Folder] = (),
         unchanged: bool = True,
+        workers: int = 1,
     ) -> None:
         self._job, self._spec, self._init_timeout = job, spec, init_timeout
         self._output = None if output is None or output.is_local else output
@@ -64,7 +66,7 @@ class Slots:
         self.node = f"{socket.gethostname()}-{os.getpid()}"
         _sweep()
         self._scratch = Path(tempfile.mkdtemp(prefix=f"{_SCRATCH}-{self.node}-"))
-        self.staging = Staging(list(sources), self._scratch / "staged", unchanged)
+        self.staging = Staging(list(sources), self._scratch / "staged", unchanged, workers)
         self._lock = threading.Condition()
         self._waiting: deque[object] = deque()
         self._users = 0

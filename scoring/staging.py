@@ -75,12 +75,16 @@ class Staging:
         sources: the folders that items are named in, by Item.source.
         scratch: local folder for what is fetched; made when needed.
         unchanged: whether a file must still have the size that it was planned with; a file in pieces always must.
-        budget: bytes of disk; by default half of what is free, at most 8 GiB, or PREFECT_BATCH_STAGING_BYTES.
+        workers: that may share this disk.
+        budget: bytes of disk; by default a share of half of what is free, at most 8 GiB, or what
+            PREFECT_BATCH_STAGING_BYTES says.
     """
 
-    def __init__(self, sources: list[Folder], scratch: Path, unchanged: bool, budget: int | None = None) -> None:
+    def __init__(
+        self, sources: list[Folder], scratch: Path, unchanged: bool, workers: int = 1, budget: int | None = None
+    ) -> None:
         self._sources, self._scratch, self._unchanged = sources, scratch, unchanged
-        self._budget = Budget(_default_budget(scratch) if budget is None else budget)
+        self._budget = Budget(_default_budget(scratch, workers) if budget is None else budget)
 
     def stage(self, items: list[Item]) -> Staged:
         """Bring items here; one that cannot be brought is an error of its own. Waits for room on the disk."""
@@ -175,11 +179,11 @@ def _check(item: Item, size: int | None, planned: int | None) -> None:
         raise Unreadable(f"{item.name} has {size} bytes, and had {planned} when the job was planned: run the job anew")
 
 
-def _default_budget(scratch: Path) -> int:
+def _default_budget(scratch: Path, workers: int) -> int:
     if given := os.environ.get(DISK):
         return int(given)
     above = next(folder for folder in (scratch, *scratch.parents) if folder.exists())
-    return min(_MOST, shutil.disk_usage(above).free // 2)
+    return min(_MOST, shutil.disk_usage(above).free // (2 * workers))
 
 
 def ahead(
