@@ -48,6 +48,18 @@ ROLES = {
 
 
 @dataclass
+class Used:
+    """What the processes of one role used in one job."""
+
+    resident: float = 0.0
+    """MB, the most that any one of them held."""
+    own: float = 0.0
+    """The same without what it shares with others (USS)."""
+    seconds: float = 0.0
+    """Of processors, all of them together."""
+
+
+@dataclass
 class Measured:
     """One job."""
 
@@ -55,8 +67,10 @@ class Measured:
     score: float
     total: float
     rows: int
-    memory: dict[str, tuple[float, float]]
-    """Role of a process -> the most MB that any of them held: resident, and of its own (USS)."""
+    busy: float
+    """Seconds in calls of the model, reading and writing included, over all workers."""
+    used: dict[str, Used]
+    """By role of a process."""
 
 
 def main() -> int:
@@ -186,13 +200,14 @@ def server(folder: Path) -> Generator[psutil.Process]:
 
 def one_job(worker: psutil.Process, data: Path, workers: int, results: Path) -> Measured:
     start = time.monotonic()
-    with sampled(worker) as memory:
+    with sampled(worker) as used:
         job = call("invoke", "large", "--input", data, "--instance-count", str(workers)).split()[0]
         call("job", "stream", job)
         total = time.monotonic() - start
     call("job", "download", job, "--download-path", results)
     summary = json.loads(next(results.rglob("summary.json")).read_text())
-    return Measured(workers, summary["seconds"]["score"], total, summary["rows"], memory)
+    seconds = summary["seconds"]
+    return Measured(workers, seconds["score"], total, summary["rows"], seconds["busy"], used)
 
 
 def call(*arguments: str | Path) -> str:
@@ -204,27 +219,31 @@ def call(*arguments: str | Path) -> str:
 
 
 @contextlib.contextmanager
-def sampled(root: psutil.Process) -> Generator[dict[str, tuple[float, float]]]:
-    """The most memory of the descendants of a process, by role, while the block runs."""
-    peaks: dict[str, tuple[float, float]] = {}
+def sampled(root: psutil.Process) -> Generator[dict[str, Used]]:
+    """What the descendants of a process use while the block runs, by role; filled in at its end."""
+    used: dict[str, Used] = {}
+    seconds: dict[tuple[str, int], float] = {}
     done = threading.Event()
 
     def sample() -> None:
         while not done.wait(SAMPLE_SECONDS):
             for process in root.children(recursive=True):
                 with contextlib.suppress(psutil.Error):
-                    used = process.memory_full_info()
-                    role = role_of(process)
-                    rss, uss = peaks.get(role, (0.0, 0.0))
-                    peaks[role] = max(rss, used.rss / 1e6), max(uss, used.uss / 1e6)
+                    memory, role = process.memory_full_info(), role_of(process)
+                    seconds[role, process.pid] = sum(process.cpu_times()[:2])
+                    one = used.setdefault(role, Used())
+                    one.resident = max(one.resident, memory.rss / 1e6)
+                    one.own = max(one.own, memory.uss / 1e6)
 
     thread = threading.Thread(target=sample, daemon=True)
     thread.start()
     try:
-        yield peaks
+        yield used
     finally:
         done.set()
         thread.join()
+        for (role, _), spent in seconds.items():
+            used[role].seconds += spent
 
 
 def role_of(process: psutil.Process) -> str:
@@ -237,21 +256,24 @@ def report(measured: list[Measured]) -> None:
         values: list[Any] = [getattr(one, what) for one in measured if one.workers == workers]
         return statistics.median(values)
 
-    print(f"\n{'':10}{'score s':>10}{'job s':>10}{'rows':>12}{'rows/s':>10}")
+    print(f"\n{'':10}{'score s':>10}{'job s':>10}{'rows':>12}{'rows/s':>10}{'busy s':>10}")
     for workers in (1, 2):
-        score, rows = median(workers, "score"), median(workers, "rows")
-        print(f"{workers} workers {score:10.1f}{median(workers, 'total'):10.1f}{rows:12.0f}{rows / score:10.0f}")
+        score, total, rows, busy = (median(workers, what) for what in ("score", "total", "rows", "busy"))
+        print(f"{workers} workers {score:10.1f}{total:10.1f}{rows:12.0f}{rows / score:10.0f}{busy:10.1f}")
     ratio = median(1, "score") / median(2, "score")
     print(f"Scoring on 2 is {ratio:.2f} times as fast; goal {GOAL:g} or more: {'met' if ratio >= GOAL else 'missed'}")
     print(f"The whole job is {median(1, 'total') / median(2, 'total'):.2f} times as fast.")
 
-    print(f"\n{'most memory of a process':32}{'MB resident':>12}{'MB of its own':>15}")
-    roles = {role for one in measured for role in one.memory}
-    peaks = {role: [max(one.memory.get(role, (0, 0))[i] for one in measured) for i in (0, 1)] for role in roles}
-    for role, (rss, uss) in sorted(peaks.items(), key=lambda pair: -pair[1][0]):
-        print(f"{role:32}{rss:12.0f}{uss:15.0f}")
-    most = max(rss for rss, _ in peaks.values())
-    print(f"Most: {most:.0f} MB; goal below {GOAL_MB}: {'met' if most < GOAL_MB else 'missed'}")
+    print(f"\n{'':24}{'MB resident':>12}{'MB of its own':>15}{'processor s, 1 worker':>23}{'2 workers':>11}")
+    none = Used()
+    roles = {role for one in measured for role in one.used}
+    most = {role: max(one.used.get(role, none).resident for one in measured) for role in roles}
+    for role in sorted(roles, key=lambda role: -most[role]):
+        own = max(one.used.get(role, none).own for one in measured)
+        spent = [statistics.median(m.used.get(role, none).seconds for m in measured if m.workers == n) for n in (1, 2)]
+        print(f"{role:24}{most[role]:12.0f}{own:15.0f}{spent[0]:23.1f}{spent[1]:11.1f}")
+    peak = max(most.values())
+    print(f"The most that a process held: {peak:.0f} MB; goal below {GOAL_MB}: {'met' if peak < GOAL_MB else 'missed'}")
 
 
 if __name__ == "__main__":
