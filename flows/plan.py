@@ -16,8 +16,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from ..scoring.items import Item, Piece
-from ..scoring.shard import MiniBatch
+from ..scoring.items import Item, MiniBatch, Piece
 from ..scoring.storage import Folder
 
 LINES, INDEX = "plan.jsonl", "plan.json"

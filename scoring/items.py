@@ -44,6 +44,14 @@ class Item:
         return f"{self.name} rows {self.piece.first_row}-{self.piece.first_row + self.piece.rows - 1}"
 
 
+@dataclass
+class MiniBatch:
+    """What one call of run() gets, as planned; `number` counts from 0 over the job."""
+
+    number: int
+    items: list[Item]
+
+
 @dataclass(frozen=True, slots=True)
 class LocalItem:
     """An item as a scoring process sees it: a file on its machine."""

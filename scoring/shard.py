@@ -9,21 +9,13 @@ from dataclasses import dataclass, field
 
 from .contract import ItemError, Scored
 from .errors import InitFailed, MiniBatchFailed
-from .items import Item, LocalItem
+from .items import LocalItem, MiniBatch
 from .parts import Outcome, PartWriter, committed
 from .rows import Chunk
 from .slots import Slots
 from .staging import Staged, ahead
 from .storage import Folder
 from .supervisor import LogSink
-
-
-@dataclass
-class MiniBatch:
-    """What one call of run() gets, as planned; `number` counts from 0 over the job."""
-
-    number: int
-    items: list[Item]
 
 
 @dataclass

@@ -11,8 +11,7 @@ import pytest
 
 from prefect_batch.flows.mapping import pending
 from prefect_batch.flows.plan import INDEX, LINES, Plan, Shard, Source, make_plan, shard_name
-from prefect_batch.scoring.items import Item, Piece
-from prefect_batch.scoring.shard import MiniBatch
+from prefect_batch.scoring.items import Item, MiniBatch, Piece
 from prefect_batch.scoring.storage import Folder
 
 

@@ -10,9 +10,9 @@ import pytest
 from prefect_batch.scoring import shard
 from prefect_batch.scoring.contract import ScoringSpec
 from prefect_batch.scoring.errors import InitFailed, JobReleased
-from prefect_batch.scoring.items import Item
+from prefect_batch.scoring.items import Item, MiniBatch
 from prefect_batch.scoring.parts import committed, read_rows
-from prefect_batch.scoring.shard import MiniBatch, Receipt, RetrySettings
+from prefect_batch.scoring.shard import Receipt, RetrySettings
 from prefect_batch.scoring.slots import Slots
 from prefect_batch.scoring.storage import Folder
 
