@@ -58,13 +58,17 @@ class Datastore(Block):
 
     @model_validator(mode="after")
     def _type_of_the_first_ones(self) -> Datastore:
-        if "type" not in self.model_fields_set and "://" not in self.url:
+        if "type" not in self.model_fields_set and self.is_local:
             self.type = "local"
         return self
 
     @property
     def document_name(self) -> str:
         return document_name(self.name)
+
+    @property
+    def is_local(self) -> bool:
+        return "://" not in self.url
 
     @property
     def is_plain(self) -> bool:

@@ -69,7 +69,7 @@ def create_data_asset(
     reference = location.reference
     if isinstance(pointer, LocalPath):
         datastore = default_datastore(client)
-        if not datastore.folder.is_local:
+        if not datastore.is_local:
             reference = upload(Path(given), datastore, on_progress)
     return create_version(client, asset.model_copy(update={"reference": reference}))
 
