@@ -22,7 +22,6 @@ sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "benchmarks")]
 
 import storage_servers  # noqa: E402
 from machine import describe  # noqa: E402
-from proxy import Proxy  # noqa: E402
 
 from prefect_batch.scoring.storage import Folder  # noqa: E402
 
@@ -41,10 +40,13 @@ def main() -> int:
     print(f"{given.files} files of {given.size} bytes, {given.latency:g} ms added to each request, limit {given.limit}")
     with tempfile.TemporaryDirectory() as temporary:
         work = Path(temporary)
-        with storage_servers.s3_server(work) as url, Proxy(url, latency=given.latency / 1000) as proxy:
+        with (
+            storage_servers.s3_server(work) as url,
+            storage_servers.proxy_server(url, given.latency / 1000, work) as slow_url,
+        ):
             bucket = storage_servers.new_bucket(url)
             names = fill(bucket, given.files, given.size)
-            one_by_one, staged = measure(bucket.through(proxy.url), names, work, given.limit, given.repeat)
+            one_by_one, staged = measure(bucket.through(slow_url), names, work, given.limit, given.repeat)
     report(one_by_one, staged, given.files)
     return 0
 

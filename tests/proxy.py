@@ -2,12 +2,16 @@
 
 The client is given the proxy's address as its endpoint. Requests go on as they came, Host header included, so that the
 signatures of a cloud's requests stay right.
+
+    python tests/proxy.py ENDPOINT_URL LATENCY     the same as a process of its own, for measurements; ends when killed
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
+import sys
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -204,3 +208,10 @@ def _head(first: str, headers: Headers) -> bytes:
 
 def _get(headers: Headers, name: str) -> str | None:
     return next((value for given, value in headers if given.lower() == name), None)
+
+
+if __name__ == "__main__":
+    with Proxy(sys.argv[1], latency=float(sys.argv[2])) as proxy:
+        sys.stdout.write(f"Listening on {proxy.url}\n")
+        sys.stdout.flush()
+        signal.pause()

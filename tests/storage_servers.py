@@ -162,6 +162,15 @@ def http_server(folder: Path, logs: Path) -> AbstractContextManager[str]:
     return _running(command, logs / "http.log", r"\((http://[^)]+?)/?\)")
 
 
+def proxy_server(endpoint_url: str, latency: float, logs: Path) -> AbstractContextManager[str]:
+    """A context with the URL of a proxy that adds seconds of latency.
+
+    A process of its own: a thread would share an interpreter with what is measured.
+    """
+    command = [sys.executable, str(Path(__file__).with_name("proxy.py")), endpoint_url, str(latency)]
+    return _running(command, logs / "proxy.log", r"Listening on (http://\S+)")
+
+
 @contextlib.contextmanager
 def _running(
     command: list[str], log: Path, address: str, environment: Mapping[str, str] | None = None
