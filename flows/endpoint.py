@@ -59,7 +59,7 @@ def endpoint(
                 job = record(client, call, job_id, root, by.display_value if by else None)
         plan = plan_job(job, logger.info)
         runner = LeanDaskTaskRunner(**job.compute.runner_arguments(job.settings, threads(plan)))
-    except BatchError as error:
+    except (BatchError, OSError) as error:
         logger.error(str(error))
         return Failed(message=str(error))
     logger.info("Deployment %s scores %s", job.deployment_label, job.input.url)

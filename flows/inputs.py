@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, cast
 
 from fsspec.utils import glob_translate  # pyright: ignore[reportMissingTypeStubs, reportUnknownVariableType]
 from prefect.client.orchestration import SyncPrefectClient
@@ -18,7 +18,7 @@ from ..blocks.settings import Document
 from ..scoring.errors import BatchError, InvalidDocument, NoItems, NotFound
 from ..scoring.items import Item
 from ..scoring.storage import Folder, Stat
-from .locations import Location, locate
+from .locations import Location, UriType, locate
 from .plan import Source
 
 PARAMS = "params"
@@ -36,7 +36,7 @@ class DataInput(Document):
     """A pointer to data: one or several places, and which of their files count."""
 
     path: Texts
-    type: Literal["uri_folder", "uri_file"] | None = None
+    type: UriType | None = None
     mode: str | None = Field(default=None, description="Taken for compatibility; files are always staged.")
     include: Texts = Field(default_factory=list)
     exclude: Texts = Field(default_factory=list)

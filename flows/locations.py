@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
+from typing import Annotated, Any, Literal
 
 from prefect.client.orchestration import SyncPrefectClient
-from pydantic import BaseModel
+from pydantic import BaseModel, BeforeValidator
 
 from ..blocks.data_asset import find_data_asset
 from ..blocks.datastore import Datastore, datastore_of, find_datastore, open_folder
@@ -16,6 +18,14 @@ from ..scoring.storage import Folder
 
 WORKING_DIRECTORY = "PREFECT_BATCH_WORKING_DIRECTORY"
 """Environment variable of a worker: the folder that relative paths of requests mean."""
+
+
+def _snake(value: Any) -> Any:
+    """`UriFile` as the REST API spells it, `uri_file` as YAML does."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", value).lower() if isinstance(value, str) else value
+
+
+UriType = Annotated[Literal["uri_folder", "uri_file"], BeforeValidator(_snake)]
 
 
 class Location(BaseModel):

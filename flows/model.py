@@ -47,7 +47,7 @@ def model(deployment: str, job_folder: str) -> State[Any]:
 
         try:
             summary = score_job(job, mapper, ProgressArtifact(client, job.id))
-        except BatchError as error:
+        except (BatchError, OSError) as error:
             logger.error(str(error))
             return Failed(message=str(error))
         publish_result(client, summary)

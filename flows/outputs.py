@@ -6,11 +6,11 @@ import contextlib
 import re
 from collections.abc import Generator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 from uuid import uuid4
 
 from prefect.client.orchestration import SyncPrefectClient
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
 from ..blocks.datastore import default_datastore
 from ..blocks.documents import validate
@@ -19,22 +19,17 @@ from ..blocks.settings import Document, JobSettings, ModelSettings
 from ..scoring.errors import AlreadyExists, BatchError, InvalidDocument, StorageFailed
 from ..scoring.storage import Folder
 from .job import OUTPUT_NAME
-from .locations import Location, locate
+from .locations import Location, UriType, locate
 
 _GLOB = re.compile(r"[*?]|\[[^]]+\]")
 _FILE = re.compile(r"[^/]+\.(csv|jsonl|ndjson|parquet|pqt)(\.gz|\.zst)?", re.IGNORECASE)
-
-
-def _type(value: Any) -> Any:
-    """`UriFile` as the REST API spells it, `uri_file` as YAML does."""
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", value).lower() if isinstance(value, str) else value
 
 
 class DataOutput(Document):
     """A pointer to where the output goes."""
 
     path: str | None = None
-    type: Annotated[Literal["uri_folder", "uri_file"] | None, BeforeValidator(_type)] = None
+    type: UriType | None = None
     mode: str | None = Field(default=None, description="Taken for compatibility; what is written appears whole.")
 
 

@@ -64,7 +64,7 @@ def bring_within_reach(parameters: dict[str, Any], client: SyncPrefectClient | N
     A job is elsewhere when the default datastore is: then the worker may be on another machine, and what both reach is
     the datastore. Raises NotFound, InvalidDocument.
     """
-    elsewhere = client is not None and not default_datastore(client).folder.is_local
+    elsewhere = client is not None and not default_datastore(client).is_local
     inputs: dict[str, Any] = parameters.get("inputs", {})
     for name, value in inputs.items():
         if name != PARAMS:

@@ -65,9 +65,8 @@ def invoke(
     from ..flows import jobs
     from .call import bring_within_reach, request
 
-    given = overrides.parse(set)
-    given |= {"mini_batch_size": mini_batch_size} if mini_batch_size is not None else {}
-    given |= {"instance_count": instance_count} if instance_count is not None else {}
+    options = {"mini_batch_size": mini_batch_size, "instance_count": instance_count}
+    given = overrides.parse([*set, *(f"{key}={value}" for key, value in options.items() if value is not None)])
     parameters = request(given, input, input_type, include, exclude, output)
     parameters |= {"deployment": deployment.lower()} if deployment else {}
     with store.api() as client:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +10,6 @@ from cyclopts import App, Parameter
 
 from ..blocks import data_asset as assets
 from ..blocks import store
-from ..blocks.contents import Progress
 from ..flows.upload import create_data_asset
 from . import terminal
 from .cli_options import OptionalFile
@@ -43,21 +41,9 @@ def data_create(
     given = {key: value for key, value in given.items() if value is not None}
     beside = file.parent if file and path is None else Path.cwd()
     asset = assets.load_data_asset(file, **given) if file else assets.parse_data_asset(given, "data")
-    with store.api() as client, ExitStack() as stack:
-        made = create_data_asset(client, asset, beside, _bar(stack, f"Uploading {asset.path}"))
+    with store.api() as client, terminal.byte_bar(f"Uploading {asset.path}") as update:
+        made = create_data_asset(client, asset, beside, update)
     terminal.out.print(made.label, highlight=False)
-
-
-def _bar(stack: ExitStack, what: str) -> Progress:
-    """A bar that shows from the first byte on: there may be nothing to upload."""
-    shown: list[Progress] = []
-
-    def update(done: int, total: int) -> None:
-        if not shown:
-            shown.append(stack.enter_context(terminal.byte_bar(what)))
-        shown[0](done, total)
-
-    return update
 
 
 @app.command(name="list")

@@ -52,7 +52,7 @@ def job_show(id: str) -> None:
         values |= {"state": _state(run), "message": run.state.message if run.state else None}
         if record is not None:
             values |= {"deployment": record.deployment_label, "input": record.input.url, "output": record.output.url}
-            values |= {"files of the job": record.root}
+            values |= {"files of the job": record.folder.url}
             summary = read_summary(record)
             if summary is not None and run.state and run.state.is_final():
                 values["output"] = summary.output

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Generator, Iterable, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from rich.console import Console
@@ -89,10 +89,20 @@ def progress_bar() -> Generator[Update]:
 
 @contextmanager
 def byte_bar(what: str) -> Generator[Callable[[int, int], None]]:
-    """A bar of bytes: takes those done and those in all. One line when stderr is not a terminal."""
+    """A bar of bytes: takes those done and those in all. One line when stderr is not a terminal.
+
+    It shows from the first call on: there may be nothing to do.
+    """
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, console=err, disable=not err.is_terminal) as progress:
-        bar = progress.add_task(what, total=None)
-        if not err.is_terminal:
-            note(what)
-        yield lambda done, total: progress.update(bar, completed=done, total=total)
+    with ExitStack() as stack:
+        progress = Progress(*columns, console=err, disable=not err.is_terminal)
+
+        def update(done: int, total: int) -> None:
+            if not progress.tasks:
+                stack.enter_context(progress)
+                progress.add_task(what, total=total)
+                if not err.is_terminal:
+                    note(what)
+            progress.update(progress.task_ids[0], completed=done, total=total)
+
+        yield update

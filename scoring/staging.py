@@ -24,8 +24,8 @@ from .splitting import cut
 from .storage import Folder
 from .traces import describe
 
-AT_ONCE = 16
-"""Files fetched at the same time by one worker, from one storage."""
+FILES = "PREFECT_BATCH_STAGING_FILES"
+"""Environment variable of a worker: files that it fetches at the same time from one storage; 16 by default."""
 DISK = "PREFECT_BATCH_STAGING_BYTES"
 """Environment variable of a worker: bytes of its disk that staged files of a job may take."""
 _MOST = 8 * 1024**3
@@ -84,6 +84,7 @@ class Staging:
         self, sources: list[Folder], scratch: Path, unchanged: bool, workers: int = 1, budget: int | None = None
     ) -> None:
         self._sources, self._scratch, self._unchanged = sources, scratch, unchanged
+        self._at_once = int(os.environ.get(FILES, "16"))
         self._budget = Budget(_default_budget(scratch, workers) if budget is None else budget)
 
     def stage(self, items: list[Item]) -> Staged:
@@ -140,7 +141,7 @@ class Staging:
                 outcome[at] = error
         for source, positions in whole.items():
             names, paths = [items[at].path for at in positions], [targets[at] for at in positions]
-            for at, error in zip(positions, self._sources[source].fetch(names, paths, AT_ONCE), strict=True):
+            for at, error in zip(positions, self._sources[source].fetch(names, paths, self._at_once), strict=True):
                 outcome[at] = error or self._checked(items[at], targets[at])
         return outcome
 

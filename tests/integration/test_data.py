@@ -98,7 +98,7 @@ def test_the_same_bytes_wherever_data_lies_and_goes(
     )
     assert to_s3.state == "Completed", to_s3.message
     assert content(s3, "out/predictions.csv") == wanted
-    assert to_s3.record["input"]["places"][0]["location"]["url"] == f"{azure_blobs.url}/in"
+    assert to_s3.record["input"]["places"][0]["location"]["reference"] == f"azureml://datastores/{blobs}/paths/in"
     assert to_s3.record["output"]["url"] == f"{s3.url}/out"
 
     from_http = endpoints.run(cancer, f"{http_files.url}/in/", outputs={"score": str(tmp_path / "out")})

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import gzip
+import random
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from prefect_batch.blocks.settings import ModelSettings
+from prefect_batch.flows.mapping import pending
 from prefect_batch.flows.packing import pack
+from prefect_batch.flows.plan import Plan, Shard
 from prefect_batch.scoring.items import Item
 from prefect_batch.scoring.storage import Folder
 
@@ -98,3 +101,20 @@ def test_a_file_that_is_gone_is_left_to_be_scored(tmp_path: Path) -> None:
     items = [Item("gone.csv", "gone.csv", 0, 10**6)]
     batches = pack(items, [Folder(str(tmp_path))], ModelSettings(mini_batch_size="1 kB"), lambda _: None)
     assert shown(list(batches)) == [["gone.csv"]]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_log_normal_sizes_keep_all_workers_busy_to_the_end(seed: int) -> None:
+    """One large file among many small ones must not be what a worker is left alone with."""
+    drawn = random.Random(seed)
+    sizes = [int(drawn.lognormvariate(13, 1.5)) for _ in range(200)]
+    items = [Item(f"{at:03d}.bin", f"{at:03d}.bin", 0, size) for at, size in enumerate(sizes)]
+    costs = [
+        sum(item.size or 0 for item in batch) for batch in pack(items, [], ModelSettings(mini_batch_size=1), print)
+    ]
+    shards = [Shard(number=n, first=n, count=1, items=1, start=0, end=0, cost=cost) for n, cost in enumerate(costs)]
+    plan = Plan(sources=[], items=len(items), mini_batches=len(shards), shards=shards)
+    workers = [0] * 4
+    for shard in pending(plan, set()):  # each goes to whoever is free first
+        workers[workers.index(min(workers))] += shard.cost
+    assert max(workers) <= max(1.1 * sum(sizes) / 4, max(sizes))
