@@ -231,21 +231,13 @@ def test_an_output_that_refuses_writes_at_the_end_is_written_on_resume(
     s3: Any,
     proxied: Callable[..., Any],
     cli: Callable[..., Any],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    proxy = proxied(s3.endpoint_url)
+    refused = {"refuse_writes": True, "match": lambda method, path: path.split("?")[0].endswith("/predictions.csv")}
+    proxy = proxied(s3.endpoint_url, **refused)
     store = register(f"s-{s3.bucket}", s3.through(proxy.url))
-    plan_job = packing.plan_job
-
-    def plan_and_refuse(*arguments: Any) -> Any:
-        plan = plan_job(*arguments)
-        proxy.match, proxy.refuse_writes = (lambda method, path: "predictions.csv" in path and ".job" not in path), True
-        return plan
-
-    monkeypatch.setattr("prefect_batch.flows.endpoint.plan_job", plan_and_refuse)
-    failed = endpoints.run(cancer, cancer_data, outputs={"score": f"{store}:out"})
+    failed = endpoints.wait(endpoints.invoke(cancer, cancer_data, outputs={"score": f"{store}:out"}))
     assert failed.state == "Failed" and "predictions.csv" in failed.message and "\n" not in failed.message
-    assert "predictions.csv" not in names_in(s3, "out")
+    assert proxy.faults["refused"] > 0 and names_in(s3, "out") == []
     parts = sorted((failed.folder / "parts").rglob("*.part"))
     proxy.refuse_writes = False
     cli("job", "resume", failed.id)
@@ -352,3 +344,25 @@ def test_literal_inputs_reach_the_script(
     for wrong, message in (({"factr": 1}, "factr"), ({"factor": "much"}, "factor")):
         ended = endpoints.run("params", data, inputs={"data": data, "params": wrong})
         assert ended.state == "Failed" and message in ended.message and not ended.folder.exists()
+
+
+def test_a_folder_of_parquet_files_and_a_compressed_file_in_a_bucket(
+    endpoints: Endpoints, cancer: str, cancer_data: Path, s3: Any
+) -> None:
+    store, columns = register(f"s-{s3.bucket}", s3), {"input": ["mean radius"], "prediction": "score"}
+    frames: list[pd.DataFrame] = []
+    for name in ("", "all.csv.gz"):
+        settings = {"output_file_name": name, "output_columns": columns}
+        ended = endpoints.run(cancer, cancer_data, outputs={"score": f"{store}:out/{name}-"}, settings=settings)
+        assert ended.state == "Completed", ended.message
+        assert ended.summary["output"].startswith(f"{s3.url}/out/{name}-")
+        options = {"storage_options": s3.options}
+        if name:
+            frames.append(pd.read_csv(ended.summary["output"], dtype={"mean radius": str}, **options))
+        else:
+            assert names_in(s3, "out/-") == ["_SUCCESS", "part-00000.parquet"]
+            frames.append(pd.read_parquet(f"{s3.url}/out/-/part-00000.parquet", **options))
+    assert list(frames[0].columns) == ["row", "mean radius", "score", "file_name"]
+    pd.testing.assert_frame_equal(*frames, check_dtype=False)
+    again = endpoints.run(cancer, cancer_data, outputs={"score": f"{store}:out/-"}, settings={"output_file_name": ""})
+    assert again.state == "Failed" and "exists already" in again.message
