@@ -63,22 +63,21 @@ def _whole_number(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-_SIZE = r"(?P<number>\d+(?:\.\d+)?) ?(?P<unit>[kKmMgGtT]?)(?P<binary>[iI]?)[bB]"
-_ROWS = r"(?P<rows>\d+) ?[rR][oO][wW][sS]?"
-
-_PATTERN = re.sub(r"\?P<\w+>", "?:", rf"^({_SIZE}|{_ROWS})$")  # a schema's patterns know no named groups
+_UNITS = {"B": 1} | {f"{p}{i}B": (1024 if i else 1000) ** n for n, p in enumerate("KMGT", 1) for i in ("", "I")}
+_SIZE = rf"([0-9]+(?:[.][0-9]+)?) ?({'|'.join(_UNITS)})"
+_ROWS = r"([0-9]+) ?rows?"
+_PATTERN = rf"^(?i:{_SIZE}|{_ROWS})$"  # an error in the Run form shows it: readable
 
 
 def _size(value: str) -> int | None:
     """Bytes of a size like '64MB' or '1.5 GiB': powers of 1000, of 1024 with an i. None for what is none."""
-    if (match := re.fullmatch(_SIZE, value)) is None or (match["binary"] and not match["unit"]):
+    if (match := re.fullmatch(_SIZE, value, re.IGNORECASE)) is None:
         return None
-    power = " kmgt".index(match["unit"].lower() or " ")
-    return int(float(match["number"]) * (1024 if match["binary"] else 1000) ** power)
+    return int(float(match[1]) * _UNITS[match[2].upper()])
 
 
 def _row_count(value: str) -> int | None:
-    return int(match["rows"]) if (match := re.fullmatch(_ROWS, value)) else None
+    return int(match[1]) if (match := re.fullmatch(_ROWS, value, re.IGNORECASE)) else None
 
 
 def _mini_batch_size(value: Any) -> Any:
@@ -172,14 +171,17 @@ class OutputColumns(Document):
     prediction: Annotated[str, Field(min_length=1)] | None = Field(
         default=None, description="The prediction's name; of several columns it stands in front: score_setosa."
     )
-    file: bool = Field(default=True, description="The file that the row is of, as file_name.")
-    row: bool = Field(default=True, description="The number of the row within its file, from 0.")
+    file: bool = Field(default=True, description="The file that the row is of, as file_name. Default: true.")
+    row: bool = Field(default=True, description="The number of the row within its file, from 0. Default: true.")
 
 
 def _output_columns(value: Any) -> Any:
     """all, none, a name or a list of names is short for `input:` of it."""
     return cast("Any", {"input": value} if isinstance(value, (str, int, float, list)) else value)
 
+
+BOOLEAN_SCHEMA: dict[str, Any] = {"type": "boolean", "enum": [True, False]}
+"""The Run form shows it as a choice that may stay open; a switch shows an untouched true as false."""
 
 _NAMES: list[dict[str, Any]] = [
     {"title": "all, none or a name", "type": "string", "minLength": 1},
@@ -198,7 +200,7 @@ _COLUMNS_SCHEMA: dict[str, Any] = {
                 name: {"title": name, "description": field.description, **schema}
                 for (name, field), schema in zip(
                     OutputColumns.model_fields.items(),
-                    [{"anyOf": _NAMES}, {"type": "string", "minLength": 1}, {"type": "boolean"}, {"type": "boolean"}],
+                    [{"anyOf": _NAMES}, {"type": "string", "minLength": 1}, BOOLEAN_SCHEMA, BOOLEAN_SCHEMA],
                     strict=True,
                 )
             },

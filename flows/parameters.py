@@ -7,7 +7,7 @@ from typing import Any
 
 from ..blocks.deployment import ModelDeployment
 from ..blocks.model_params import ANY_NAME, Param
-from ..blocks.settings import JobRetrySettings, JobSettings, ModelSettings
+from ..blocks.settings import BOOLEAN_SCHEMA, JobRetrySettings, JobSettings, ModelSettings
 
 
 def parameter_schema(default: ModelDeployment | None, deployments: list[str]) -> dict[str, Any]:
@@ -64,7 +64,10 @@ def _inputs(default: ModelDeployment | None) -> dict[str, Any]:
     Parameters of the default deployment have fields. The call may be for another one: others pass, and none is
     required here.
     """
-    described = "Folders or files to score: paths, URLs or names of data. Relative paths start where the worker does."
+    described = (
+        "Required: the folder or file to score, as a path, a URL or a data asset like data:heart@latest. A relative "
+        "path starts where the worker was started."
+    )
     properties: dict[str, Any] = {"data": {"title": "data", "description": described, **_data()}}
     params = {name: param for name, param in ((default and default.params_schema) or {}).items() if name != ANY_NAME}
     if params:
@@ -93,10 +96,14 @@ def _data() -> dict[str, Any]:
         "title": "path with filters",
         "type": "object",
         "properties": {
-            "path": {**_ONE_OR_MORE, "title": "path"},
+            "path": {**_ONE_OR_MORE, "title": "path", "description": "Folders, files or both."},
             "type": _DATA_TYPE,
-            "include": {**_ONE_OR_MORE, "title": "include", "description": "Globs of files to score; by default all."},
-            "exclude": {**_ONE_OR_MORE, "title": "exclude", "description": "Globs of files to leave out."},
+            "include": {
+                **_ONE_OR_MORE,
+                "title": "include",
+                "description": "Files to score, such as *.csv; by default all.",
+            },
+            "exclude": {**_ONE_OR_MORE, "title": "exclude", "description": "Files to leave out, such as *_old.csv."},
         },
         "required": ["path"],
         "additionalProperties": False,
@@ -107,7 +114,7 @@ def _data() -> dict[str, Any]:
 def _param(name: str, param: Param) -> dict[str, Any]:
     said = "Required." if param.required else _default(param.default)
     description = " ".join(filter(None, [param.description, said]))
-    kind: dict[str, Any] = {} if param.type == "any" else {"type": param.type}
+    kind = {"any": {}, "boolean": BOOLEAN_SCHEMA}.get(param.type, {"type": param.type})
     return {"title": name, **kind, **({"description": description} if description else {})}
 
 
@@ -116,7 +123,7 @@ def _outputs() -> dict[str, Any]:
         "title": "path with type",
         "type": "object",
         "properties": {
-            "path": {**_PATH, "title": "path"},
+            "path": {**_PATH, "title": "path", "description": "A folder; with type uri_file also a file."},
             "type": _DATA_TYPE,
             "mode": {"title": "mode", "type": "string", "enum": ["rw_mount", "upload"]},
         },
@@ -124,7 +131,7 @@ def _outputs() -> dict[str, Any]:
         "additionalProperties": False,
     }
     one: dict[str, Any] = {"anyOf": [{**_PATH, "title": "path"}, typed]}
-    described = "Folder for the output; by default one of the job's own."
+    described = "Folder for the output, as a path or a URL; by default one of the job's own in the default datastore."
     return {
         "title": "score",
         "type": "object",

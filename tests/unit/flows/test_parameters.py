@@ -146,19 +146,37 @@ TEMPERATURE = Param(type="number", default=0.5, description="How bold.")
 
 def test_the_form_has_a_field_for_each_parameter_of_the_default_deployment() -> None:
     default = with_params(
-        temperature=TEMPERATURE, k=Param(type="integer", required=True), free=Param(), **{"**": Param()}
+        temperature=TEMPERATURE,
+        k=Param(type="integer", required=True),
+        free=Param(),
+        exact=Param(type="boolean", default=True),
+        **{"**": Param()},
     )
     params = parameter_schema(default, [])["definitions"]["Inputs"]["properties"]["params"]
     assert params["properties"] == {
         "temperature": {"title": "temperature", "type": "number", "description": "How bold. Default: 0.5."},
         "k": {"title": "k", "type": "integer", "description": "Required."},
         "free": {"title": "free"},
+        "exact": {"title": "exact", "type": "boolean", "enum": [True, False], "description": "Default: true."},
     }
 
 
 @pytest.mark.parametrize("default", [None, DEFAULT, with_params(), with_params(**{"**": Param()})])
 def test_the_form_has_no_card_of_parameters_where_there_are_none(default: ModelDeployment | None) -> None:
     assert list(parameter_schema(default, [])["definitions"]["Inputs"]["properties"]) == ["data"]
+
+
+def test_every_choice_of_true_and_false_can_stay_open_in_the_form() -> None:
+    """A switch cannot: it shows what is true by default, and untouched, as false."""
+    schema = str(parameter_schema(with_params(exact=Param(type="boolean", default=True)), []))
+    assert schema.count("'boolean'") == schema.count("'enum': [True, False]") == 3
+
+
+def test_a_wrong_size_is_refused_with_a_pattern_that_people_can_read() -> None:
+    schema = parameter_schema(DEFAULT, [])["definitions"]["Settings"]["properties"]["mini_batch_size"]
+    assert schema["anyOf"][1]["pattern"] == (
+        "^(?i:([0-9]+(?:[.][0-9]+)?) ?(B|KB|KIB|MB|MIB|GB|GIB|TB|TIB)|([0-9]+) ?rows?)$"
+    )
 
 
 def test_parameters_are_typed_and_those_of_another_deployment_pass() -> None:
