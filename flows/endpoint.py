@@ -8,6 +8,7 @@ from prefect import flow, get_run_logger
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
 from prefect.context import FlowRunContext
+from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 from prefect.states import Completed, Failed
 
 from ..blocks.datastore import open_folder
@@ -63,9 +64,11 @@ def endpoint(
         logger.error(str(error))
         return Failed(message=str(error))
     logger.info("Deployment %s scores %s", job.deployment_label, job.input.url)
-    state: State[Any] = model.with_options(task_runner=cast(Any, runner))(
-        deployment=job.deployment.name, job_folder=job.root, return_state=True
-    )
+    # Our own heartbeat is enough: the thread of another one would take a second to end.
+    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+        state: State[Any] = model.with_options(task_runner=cast(Any, runner))(
+            deployment=job.deployment.name, job_folder=job.root, return_state=True
+        )
     return Completed(message=state.message) if state.is_completed() else Failed(message=_one_line(state))
 
 
