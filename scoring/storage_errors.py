@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import errno
+import html
 import os
 import re
 from collections.abc import Iterable
-from urllib.parse import quote
+from urllib.parse import quote, quote_plus, unquote
 
 from . import retries
 from .errors import BatchError, StorageFailed
@@ -39,11 +40,14 @@ class Redaction:
     """Takes credentials out of texts.
 
     Args:
-        secrets: texts that must never show; their URL-quoted forms are taken out too.
+        secrets: texts that must never show; as they are quoted or escaped in a URL, HTML or a repr they are taken out
+            too.
     """
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
-        forms = {form for text in secrets if text for form in (text, quote(text), quote(text, safe=""))}
+        plain = {form for text in secrets if text for form in (text, unquote(text))}
+        forms = {form for text in plain for form in (text, quote(text), quote(text, safe=""), quote_plus(text))}
+        forms |= {form for text in plain for form in (html.escape(text), repr(text)[1:-1])}
         self._secrets = sorted(forms, key=len, reverse=True)
 
     def __call__(self, text: str) -> str:
@@ -80,17 +84,18 @@ def translate(error: Exception, what: str, url: str, redact: Redaction) -> Excep
     names = {name for link in links for name in retries.type_names(link)}
     statuses = {retries.status(link) for link in links}
     if names & _DENIED or "PermissionError" in names or statuses & {401, 403} or str(error).startswith("Forbidden"):
-        return PermissionError(errno.EACCES, f"may not {what} it ({redact(_reason(links))})", shown)
+        return PermissionError(errno.EACCES, f"may not {what} it ({_reason(links, redact)})", shown)
     if names & _ABSENT or 404 in statuses:
         return FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), shown)
     if names & _TAKEN or 412 in statuses:
         return FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), shown)
-    return StorageFailed(f"cannot {what} {shown}: {redact(_reason(links))}{_advice(error)}")
+    return StorageFailed(f"cannot {what} {shown}: {_reason(links, redact)}{_advice(error)}")
 
 
-def _reason(links: list[BaseException]) -> str:
+def _reason(links: list[BaseException], redact: Redaction) -> str:
     error = links[0]
-    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    # Before it is cut: of half a secret nothing would be found.
+    text = redact(error.strerror if isinstance(error, OSError) and error.strerror else str(error))
     first = next((line.strip() for line in text.splitlines() if line.strip()), "")
     if len(first) > _LONGEST_REASON:
         first = first[:_LONGEST_REASON] + "..."
