@@ -110,6 +110,7 @@ def check_path(path: str, given: str) -> str:
 
 def _azure(given: str, text: str) -> Place:
     """Azure's own spellings: what follows `azureml:`, or a resource id."""
+    _refuse_signed(given, "azureml")
     body = text.lstrip("/")
     inner = _WORKSPACE.sub("", body, count=1) if _WORKSPACE.match(body) else body
     kind = inner.partition("/")[0].lower()
@@ -130,7 +131,6 @@ def _azure(given: str, text: str) -> Place:
             raise InvalidDocument(
                 f"{given!r} names no version: write azureml:{body}@latest or azureml:{body}:<version>"
             )
-    _refuse_signed(given, "azureml")
     raise InvalidDocument(f"{given!r} is not understood: give {FORMS}")
 
 
