@@ -21,7 +21,7 @@ from prefect.exceptions import ObjectAlreadyExists
 from prefect.settings import get_current_settings
 from pydantic import Field, model_validator
 
-from ..scoring.errors import AlreadyExists, BatchError, InvalidDocument, NotFound
+from ..scoring.errors import AlreadyExists, BatchError, InvalidDocument, NotFound, StorageFailed
 from ..scoring.storage import Folder
 from . import store
 from .names import DatastoreName, document_name
@@ -77,8 +77,12 @@ class Datastore(Block):
 
     @property
     def folder(self) -> Folder:
-        secret = self._secret_options()
-        return Folder(self.url, {**self.options, **secret}, tuple(_secrets(secret)))
+        try:
+            return Folder(self.url, {**self.options, **self._secret_options()}, _secrets(self._secret_options()))
+        except StorageFailed as error:
+            # Below, options are variables, which a traceback may show with their values.
+            failed = error.with_traceback(None)
+        raise failed
 
     def reference(self, path: str = "") -> str:
         """What opens a path below the root anywhere: a plain local path or URL, or this datastore's name and the path.
@@ -99,7 +103,7 @@ class Datastore(Block):
 
 
 def _secrets(value: Any, key: str = "") -> Iterator[str]:
-    """Every text of credentials that must never show, and of those that hold several, each."""
+    """Every text of credentials that must never show, and of those that hold others, each."""
     if isinstance(value, dict):
         for name, inner in cast("dict[str, Any]", value).items():
             yield from _secrets(inner, name)
@@ -108,6 +112,9 @@ def _secrets(value: Any, key: str = "") -> Iterator[str]:
             yield from _secrets(inner, key)
     elif isinstance(value, str) and len(value) >= 4 and key not in _NOT_SECRET:
         yield value
+        scheme, _, token = value.partition(" ")
+        if scheme.lower() in ("bearer", "basic"):
+            yield token
         for part in value.replace("&", ";").split(";"):  # connection strings, shared access signatures
             name, equals, inner = part.partition("=")
             if equals and name.lower() in ("accountkey", "sharedaccesssignature", "sig"):
