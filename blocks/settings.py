@@ -180,8 +180,8 @@ def _output_columns(value: Any) -> Any:
     return cast("Any", {"input": value} if isinstance(value, (str, int, float, list)) else value)
 
 
-BOOLEAN_SCHEMA: dict[str, Any] = {"type": "boolean", "enum": [True, False]}
-"""The Run form shows it as a choice that may stay open; a switch shows an untouched true as false."""
+BOOLEAN_SCHEMA: dict[str, Any] = {"enum": [True, False]}
+"""A choice in the Run form, which may stay open: the switch of type boolean shows an untouched true as false."""
 
 _NAMES: list[dict[str, Any]] = [
     {"title": "all, none or a name", "type": "string", "minLength": 1},

@@ -111,10 +111,17 @@ def _data() -> dict[str, Any]:
     return {"anyOf": [{**_PATH, "title": "path"}, {**_PATHS, "title": "several paths"}, filtered]}
 
 
+_ITEM: dict[str, Any] = {
+    "anyOf": [{"title": "text", "type": "string"}, {"title": "number", "type": "number"}, {"title": "JSON"}]
+}
+
+
 def _param(name: str, param: Param) -> dict[str, Any]:
     said = "Required." if param.required else _default(param.default)
-    description = " ".join(filter(None, [param.description, said]))
-    kind = {"any": {}, "boolean": BOOLEAN_SCHEMA}.get(param.type, {"type": param.type})
+    spelled = "Written as JSON." if param.type in ("any", "object") else None  # a form has only an editor for it
+    description = " ".join(filter(None, [param.description, spelled, said]))
+    special = {"any": {}, "boolean": BOOLEAN_SCHEMA, "array": {"type": "array", "items": _ITEM}}
+    kind = special.get(param.type, {"type": param.type})
     return {"title": name, **kind, **({"description": description} if description else {})}
 
 

@@ -156,8 +156,8 @@ def test_the_form_has_a_field_for_each_parameter_of_the_default_deployment() -> 
     assert params["properties"] == {
         "temperature": {"title": "temperature", "type": "number", "description": "How bold. Default: 0.5."},
         "k": {"title": "k", "type": "integer", "description": "Required."},
-        "free": {"title": "free"},
-        "exact": {"title": "exact", "type": "boolean", "enum": [True, False], "description": "Default: true."},
+        "free": {"title": "free", "description": "Written as JSON."},
+        "exact": {"title": "exact", "enum": [True, False], "description": "Default: true."},
     }
 
 
@@ -169,7 +169,17 @@ def test_the_form_has_no_card_of_parameters_where_there_are_none(default: ModelD
 def test_every_choice_of_true_and_false_can_stay_open_in_the_form() -> None:
     """A switch cannot: it shows what is true by default, and untouched, as false."""
     schema = str(parameter_schema(with_params(exact=Param(type="boolean", default=True)), []))
-    assert schema.count("'boolean'") == schema.count("'enum': [True, False]") == 3
+    assert (schema.count("'boolean'"), schema.count("'enum': [True, False]")) == (0, 3)
+    default = with_params(exact=Param(type="boolean", default=True))
+    assert errors({"inputs": {"data": "x", "params": {"exact": False}}}, default) == []
+    for wrong in (0, 1, "yes", "true"):
+        assert errors({"inputs": {"data": "x", "params": {"exact": wrong}}}, default) != []
+
+
+def test_an_item_of_a_list_may_be_anything() -> None:
+    default = with_params(words=Param(type="array", default=[]))
+    assert errors({"inputs": {"data": "x", "params": {"words": ["a", 2.5, True, [1], {"b": None}]}}}, default) == []
+    assert errors({"inputs": {"data": "x", "params": {"words": "a"}}}, default) != []
 
 
 def test_a_wrong_size_is_refused_with_a_pattern_that_people_can_read() -> None:
