@@ -57,13 +57,22 @@ BEGINNING = 18
 """Characters of a secret that must not show: half of one helps to guess the rest."""
 
 SPY = """
-own = Path("/proc/self")
-print("script: environment", dict(os.environ), "command", sys.argv)
-for name in ("environ", "cmdline") if own.is_dir() else ():
-    print("script:", name, (own / name).read_bytes())
-if any("item-00001" in item for item in mini_batch):
-    raise ValueError(f"script: with {dict(os.environ)}")
-return [str(dict(os.environ))] * len(mini_batch)
+import os, sys
+from pathlib import Path
+
+
+def init():
+    pass
+
+
+def run(mini_batch):
+    own = Path("/proc/self")
+    print("script: environment", dict(os.environ), "command", sys.argv)
+    for name in ("environ", "cmdline") if own.is_dir() else ():
+        print("script:", name, (own / name).read_bytes())
+    if any("item-00001" in item for item in mini_batch):
+        raise ValueError(f"script: with {dict(os.environ)}")
+    return [str(dict(os.environ))] * len(mini_batch)
 """
 
 
@@ -202,10 +211,18 @@ def record_wire(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     return recorded
 
 
-@pytest.fixture
-def spying(endpoints: Endpoints, script_deployment: Callable[..., Path]) -> str:
-    path = script_deployment(SPY, mini_batch_size=1, logging_level="DEBUG", retry_settings="{max_retries: 1}")
-    endpoints.deploy(path, "spying")
+@pytest.fixture(scope="module")
+def spying(endpoints: Endpoints, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """An endpoint whose script prints and returns its environment, and what else a process knows of itself."""
+    folder = tmp_path_factory.mktemp("spying")
+    (folder / "code").mkdir()
+    (folder / "code" / "score.py").write_text(SPY)
+    (folder / "deployment.yml").write_text(
+        "name: spying\nendpoint_name: spying\ntype: model\n"
+        "code_configuration: {code: code, scoring_script: score.py}\n"
+        "settings: {mini_batch_size: 1, logging_level: DEBUG, retry_settings: {max_retries: 1}}\n"
+    )
+    endpoints.deploy(folder / "deployment.yml", "spying")
     return "spying"
 
 
@@ -456,7 +473,7 @@ def test_a_secret_is_not_cut_in_half() -> None:
     lines = "planted-first-line-of-a-key\nand-its-second"
     redact = Redaction([S3_SECRET, TOKEN, lines])
     forms_of_token = f"{quote_plus(TOKEN)} {html.escape(TOKEN)} {quote(TOKEN)}"
-    for said in (f"{'x' * 260} {S3_SECRET}", f"You sent {lines}", f"You sent {lines!r}", forms_of_token):
+    for said in (f"{'x' * 275} {S3_SECRET}", f"You sent {lines}", f"You sent {lines!r}", forms_of_token):
         for error in (ValueError(said), OSError(5, said)):
             for status in (400, 403):
                 failed = translate(with_status(error, status), "read", "s3://bucket/x", redact)
