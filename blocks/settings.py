@@ -15,7 +15,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from .documents import validate
 
-DEFAULT_FILE_NAME = "predictions.csv"
+DEFAULT_FILE_STEM = "predictions"
 _CODECS = {".gz": "gzip", ".zst": "zstd"}
 _ENDINGS = {codec: ending for ending, codec in _CODECS.items()}
 
@@ -218,7 +218,7 @@ class ModelSettings(Document):
     instance_count: InstanceCount = 1
     error_threshold: ErrorThreshold = -1
     output_action: Annotated[Literal["append_row", "summary_only"], BeforeValidator(_lower)] = "append_row"
-    output_file_name: OutputFileName | None = Field(default=None, description="predictions.csv, for append_row.")
+    output_file_name: OutputFileName | None = None
     output_format: OutputFormat | None = None
     output_compression: OutputCompression | None = None
     output_columns: OutputColumnsSetting | None = None
@@ -229,14 +229,25 @@ class ModelSettings(Document):
     @model_validator(mode="after")
     def _output_that_can_be(self) -> ModelSettings:
         if self.output_action == "append_row":
-            if self.output_file_name is None:
-                self.output_file_name = DEFAULT_FILE_NAME + _default_ending(self.output_format, self.output_compression)
-            _check_output(self.output_file_name, self.rows_format, self.output_compression)
+            _check_output(self.file_name or "", self.rows_format, self.output_compression)
             return self
         for name in ("output_file_name", "output_compression", "output_columns"):
             if getattr(self, name) is not None:
                 raise ValueError(f"{name} has no meaning with output_action summary_only: leave it out")
         return self
+
+    @property
+    def file_name(self) -> str | None:
+        """The output file's name: as given, or one that goes with the format.
+
+        Empty for a folder of Parquet parts; None where only the script writes.
+        """
+        if self.output_action == "summary_only" or self.output_file_name is not None:
+            return self.output_file_name
+        if self.output_format == "parquet":
+            return f"{DEFAULT_FILE_STEM}.parquet"
+        ending = ".jsonl" if self.output_format == "jsonl" else ".csv"
+        return DEFAULT_FILE_STEM + ending + _ENDINGS.get(self.output_compression or "", "")
 
     @property
     def rows_format(self) -> str:
@@ -254,7 +265,7 @@ class ModelSettings(Document):
         """gzip, zstd, snappy or None: of the whole file, or within a Parquet file."""
         if self.output_compression is not None:
             return None if self.output_compression == "none" else self.output_compression
-        return "zstd" if self.rows_format == "parquet" else _split_compression(self.output_file_name or "")[1]
+        return "zstd" if self.rows_format == "parquet" else _split_compression(self.file_name or "")[1]
 
     @property
     def batch_files(self) -> int | None:
@@ -295,10 +306,6 @@ def _split_compression(name: str) -> tuple[str, str | None]:
     path = PurePosixPath(name)
     codec = _CODECS.get(path.suffix.lower())
     return (path.stem, codec) if codec else (name, None)
-
-
-def _default_ending(output_format: str | None, compression: str | None) -> str:
-    return "" if output_format == "parquet" else _ENDINGS.get(compression or "", "")
 
 
 def _check_output(name: str, rows_format: str, compression: str | None) -> None:

@@ -65,7 +65,7 @@ def write_output(job: Folder, located: list[Located], output: Folder, settings: 
 
     Nothing is left when that fails. Raises AlreadyExists if something is there.
     """
-    found, name = CommittedRows(job, located), settings.output_file_name
+    found, name = CommittedRows(job, located), settings.file_name
     url = output.file_url(name) if name else output.url
     try:
         if name:

@@ -218,7 +218,7 @@ def download(client: SyncPrefectClient, flow_run: FlowRun, target: Path) -> list
     job = record_of(client, flow_run)
     if job is None:
         raise JobFailed(f"job {flow_run.id} never started scoring: {flow_run.state.message}")
-    name = job.settings.output_file_name
+    name = job.settings.file_name
     shared = job.output.given is not None and name  # what else lies there is not the job's
     outputs = [name] if shared and name else job.output_folder.files()
     copied = _copy(job.output_folder, target / "named-outputs" / OUTPUT_NAME, outputs)

@@ -56,7 +56,7 @@ def find_output(
         location = _locate(given.path, name, client)
         if given.type == "uri_file" and not given.path.endswith("/"):
             location, settings = _split_file(location, settings)
-    check_output(location.open(), settings.output_file_name)
+    check_output(location.open(), settings.file_name)
     return location, settings
 
 

@@ -42,7 +42,7 @@ def parameter_schema(default: ModelDeployment | None, deployments: list[str]) ->
         "definitions": {
             "Inputs": _inputs(default),
             "Outputs": _outputs(),
-            "Settings": _settings(JobSettings, settings.model_dump()),
+            "Settings": _settings(JobSettings, settings.model_dump() | {"output_file_name": settings.file_name}),
             "RetrySettings": _settings(JobRetrySettings, settings.retry_settings.model_dump()),
         },
     }

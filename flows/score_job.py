@@ -52,10 +52,8 @@ def score_job(job: Job, make_mapper: MakeMapper, report: Report) -> Summary:
     run, clock = job.begin_run(), _Clock()
     with ExitStack() as stack:
         job.output_folder.make()
-        if settings.output_file_name is not None and stack.enter_context(
-            claim(job.output_folder, settings.output_file_name, job.id)
-        ):
-            remove_output(job.output_folder, settings.output_file_name)  # written by a run that was killed just after
+        if settings.file_name is not None and stack.enter_context(claim(job.output_folder, settings.file_name, job.id)):
+            remove_output(job.output_folder, settings.file_name)  # written by a run that was killed just after
         tally = Tally(plan.items, plan.mini_batches, settings.failures_allowed(plan.items))
         failure = _map(job, plan, run, make_mapper, tally, report)
         clock.lap("score")
@@ -100,7 +98,7 @@ def _collect(job: Job, plan: Plan, run: int, failure: str | None) -> Summary:
     output, rows = job.output.url, sum(at.outcome.rows for at in located)
     if failure is None:
         ordered = in_order(ledger, plan.mini_batches)
-        if settings.output_file_name is not None:
+        if settings.file_name is not None:
             output = write_output(folder, ordered, job.output_folder, settings)
     succeeded = processed - failed
     message = failure or _success(plan, succeeded, rows, output, folder.file_url(ERRORS))

@@ -100,6 +100,7 @@ def test_setting_default(key: str):
         value = getattr(value, part)
     ending = dict.fromkeys(("output_format", "output_compression"), "by the file's ending")
     words = ending | dict.fromkeys(("environment_variables", "output_columns"), "none")
+    words["output_file_name"] = f"`{ModelSettings().file_name}`"
     assert ROWS[key][0] == words.get(key, f"`{value}`")
 
 

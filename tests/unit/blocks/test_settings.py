@@ -20,7 +20,7 @@ def test_defaults_are_azures() -> None:
         "instance_count": 1,
         "error_threshold": -1,
         "output_action": "append_row",
-        "output_file_name": "predictions.csv",
+        "output_file_name": None,
         "output_format": None,
         "output_compression": None,
         "output_columns": None,
@@ -28,7 +28,7 @@ def test_defaults_are_azures() -> None:
         "logging_level": "info",
         "environment_variables": {},
     }
-    assert settings.parallelism == 1
+    assert (settings.parallelism, settings.file_name) == (1, "predictions.csv")
 
 
 @pytest.mark.parametrize(
@@ -128,6 +128,8 @@ def test_mini_batch_sizes_that_mean_nothing(given: Any) -> None:
         ({"output_file_name": "x.csv.gz", "output_compression": "gzip"}, "x.csv.gz", "gzip"),
         ({"output_file_name": "x.csv", "output_compression": "none"}, "x.csv", None),
         ({"output_compression": "gzip"}, "predictions.csv.gz", "gzip"),
+        ({"output_format": "parquet"}, "predictions.parquet", "zstd"),
+        ({"output_format": "jsonl", "output_compression": "zstd"}, "predictions.jsonl.zst", "zstd"),
         ({"output_compression": "zstd", "output_format": "azureml"}, "predictions.csv.zst", "zstd"),
         ({"output_file_name": "x.parquet"}, "x.parquet", "zstd"),
         ({"output_file_name": "x.parquet", "output_compression": "snappy"}, "x.parquet", "snappy"),
@@ -138,7 +140,7 @@ def test_mini_batch_sizes_that_mean_nothing(given: Any) -> None:
 )
 def test_compression(given: dict[str, Any], name: str, compression: str | None) -> None:
     settings = ModelSettings(**given)
-    assert (settings.output_file_name, settings.compression) == (name, compression)
+    assert (settings.file_name, settings.compression) == (name, compression)
     assert ModelSettings.model_validate(settings.model_dump()) == settings
 
 
@@ -221,7 +223,7 @@ def test_a_job_overrides_single_keys_of_output_columns() -> None:
 def test_a_job_overrides_the_output() -> None:
     settings = ModelSettings(output_file_name="x.csv.gz", output_compression="gzip")
     folder = settings.overridden(JobSettings(output_file_name=""))
-    assert (folder.output_file_name, folder.rows_format, folder.compression) == ("", "parquet", "gzip")
+    assert (folder.file_name, folder.rows_format, folder.compression) == ("", "parquet", "gzip")
     with pytest.raises(InvalidDocument, match=r"name it 'y.csv.gz'"):
         settings.overridden(JobSettings(output_file_name="y.csv.zst"))
     with pytest.raises(InvalidDocument, match="means a folder of Parquet parts"):

@@ -55,7 +55,7 @@ def test_a_local_folder(tmp_path: Path, spell: Any) -> None:
     path = str(tmp_path / "out")
     location, settings = find(spell(path))
     assert (location.url, location.reference) == (path, path)
-    assert settings.output_file_name == "predictions.csv"
+    assert settings.file_name == "predictions.csv"
     assert not Path(path).exists()
 
 
@@ -76,7 +76,7 @@ def test_a_relative_path_is_taken_from_where_the_worker_was_started(
 def test_a_file_is_a_folder_and_a_name(tmp_path: Path, name: str, kind: str) -> None:
     location, settings = find({"path": f"{tmp_path}/out/{name}", "type": kind})
     assert location.url == location.reference == f"{tmp_path}/out"
-    assert settings.output_file_name == name
+    assert settings.file_name == name
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_a_file_is_a_folder_and_a_name(tmp_path: Path, name: str, kind: str) -> 
 def test_what_is_not_called_a_file_is_a_folder(tmp_path: Path, path: str, kind: str) -> None:
     location, settings = find({"path": f"{tmp_path}/{path}", "type": kind})
     assert location.url == f"{tmp_path}/{path}".rstrip("/")
-    assert settings.output_file_name == "predictions.csv"
+    assert settings.file_name == "predictions.csv"
 
 
 def test_a_file_that_the_settings_rule_out(tmp_path: Path) -> None:
@@ -122,7 +122,7 @@ def test_a_path_in_a_datastore(client: SyncPrefectClient, tmp_path: Path) -> Non
     location, settings = find({"path": f"{name}:x.csv", "type": "uri_file"}, client=client)
     location.open().put("x", b"")
     assert Folder(root).files() == ["x"]
-    assert settings.output_file_name == "x.csv"
+    assert settings.file_name == "x.csv"
 
 
 def test_a_read_only_datastore_is_refused(client: SyncPrefectClient, tmp_path: Path) -> None:
