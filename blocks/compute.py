@@ -14,8 +14,12 @@ from .names import Name
 from .settings import ModelSettings
 
 LOCAL = "local"
-# One running and none waiting on each thread: a dying worker then blames nobody but the task that it was running.
-DASK_CONFIG: dict[str, Any] = {"distributed.scheduler.worker-saturation": 1.0}
+DASK_CONFIG: dict[str, Any] = {
+    # One running and none waiting on each thread: a dying worker then blames nobody but the tasks that it was running.
+    "distributed.scheduler.worker-saturation": 1.0,
+    # It looks at every thread each 10 ms, and what is worth knowing happens in the scoring processes.
+    "distributed.worker.profile.enabled": False,
+}
 
 
 def _kind(value: Any) -> Any:
