@@ -95,7 +95,8 @@ def _free(name: str, taken: set[str]) -> str:
 def _carried(column: pd.Series[Any], name: str, taken: set[str], output_format: str) -> pd.Series[Any]:
     column = column.reset_index(drop=True).rename(_free(name, taken))
     kind: Any = column.dtype
-    nested = kind == "object" or (isinstance(kind, pd.ArrowDtype) and pa.types.is_nested(kind.pyarrow_dtype))
+    arrow: Any = getattr(kind, "pyarrow_dtype", None)
+    nested = kind == "object" or (arrow is not None and pa.types.is_nested(arrow))
     if nested and output_format in (rows.CSV, rows.AZUREML):  # lists and mappings as JSON
         values = [rows.cell(value) for value in column.to_list()]
         return pd.Series(values, name=column.name, dtype="object")
