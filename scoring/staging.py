@@ -202,16 +202,16 @@ def ahead(
                 return mini_batch, pool.submit(staging.stage, items_of(mini_batch))
             return None
 
-        current = start()
-        while current is not None:
-            mini_batch, staged = current[0], current[1].result()
-            current = None
-            try:
-                current = start()
-                yield mini_batch, staged
-            except BaseException:
-                if current is not None:
-                    current[1].result().give_back()
-                raise
-            finally:
-                staged.give_back()
+        coming = start()
+        try:
+            while coming is not None:
+                (mini_batch, future), coming = coming, None
+                staged = future.result()
+                try:
+                    coming = start()
+                    yield mini_batch, staged
+                finally:
+                    staged.give_back()  # before what comes is waited for: it may be waiting for just this room
+        finally:
+            if coming is not None:
+                coming[1].result().give_back()

@@ -134,9 +134,11 @@ def test_the_next_is_staged_while_one_is_used(remote: Folder, scratch: Path, eve
     assert list(scratch.rglob("*")) == []
 
 
-def test_who_ends_early_leaves_nothing(remote: Folder, scratch: Path) -> None:
+@pytest.mark.parametrize("budget", [100, 1])
+def test_who_ends_early_leaves_nothing(remote: Folder, scratch: Path, budget: int) -> None:
+    """Also where the next mini-batch waits for the room that this one has."""
     batches = [[item] for item in put(remote, "a", "b", "c")]
-    staging = Staging([remote], scratch, unchanged=True, budget=100)
+    staging = Staging([remote], scratch, unchanged=True, budget=budget)
     with closing(ahead(staging, batches, lambda batch: batch)) as upcoming:
         next(upcoming)
     assert list(scratch.rglob("*")) == []
@@ -144,7 +146,7 @@ def test_who_ends_early_leaves_nothing(remote: Folder, scratch: Path) -> None:
         for _ in upcoming:
             raise ZeroDivisionError
     assert list(scratch.rglob("*")) == []
-    assert staging._budget.free == 100  # pyright: ignore[reportPrivateUsage]
+    assert staging._budget.free == budget  # pyright: ignore[reportPrivateUsage]
 
 
 def test_the_disk_is_bounded(remote: Folder, scratch: Path) -> None:
