@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, cast
+from urllib.parse import unquote
 
 from fsspec.utils import glob_translate  # pyright: ignore[reportMissingTypeStubs, reportUnknownVariableType]
 from prefect.client.orchestration import SyncPrefectClient
@@ -23,6 +24,7 @@ from .plan import Source
 
 PARAMS = "params"
 """The input that holds a model's literal inputs; every other name holds data."""
+_WEB = ("http://", "https://")
 
 
 def _listed(value: Any) -> Any:
@@ -170,7 +172,7 @@ def _find(given: str, kind: str | None, client: SyncPrefectClient | None) -> Pla
     location = locate(given, client)
     about = _stat(location)
     if about is None:
-        if (globbed := _split_glob(location, client)) is not None:
+        if (globbed := _split_glob(location)) is not None:
             return globbed
         raise NotFound(f"inputs: {given!r} does not exist (looked for {location.url})")
     if kind == "uri_file" and about.is_dir:
@@ -179,7 +181,18 @@ def _find(given: str, kind: str | None, client: SyncPrefectClient | None) -> Pla
         raise InvalidDocument(f"inputs: {given!r} is a file, and type says uri_folder: write type: uri_file")
     if about.is_dir:
         return Place(location=location)
+    return _file(location)
+
+
+def _file(location: Location) -> Place:
+    """A file as one of its folder."""
     parent, _, name = location.reference.rpartition("/")
+    if location.url.startswith(_WEB):
+        if "?" in location.url:
+            raise InvalidDocument(
+                f"inputs: {location.given!r} has a query, so that it names no file of a folder: give a URL without '?'"
+            )
+        name = unquote(name)  # names below a folder are plain: Folder quotes them
     folder = location.model_copy(update={"reference": parent or "/", "url": location.url.rpartition("/")[0] or "/"})
     return Place(location=folder, file=name)
 
@@ -193,9 +206,9 @@ def _stat(location: Location) -> Stat | None:
         raise BatchError(f"inputs: {location.given!r} may not be read: {error}") from None
 
 
-def _split_glob(location: Location, client: SyncPrefectClient | None) -> Place | None:
+def _split_glob(location: Location) -> Place | None:
     """`s3://bucket/2024/*/x.csv` as the folder `s3://bucket/2024` and the pattern `*/x.csv`."""
-    wild = "[*[]" if location.url.startswith(("http://", "https://")) else "[*?[]"  # ? begins a query there
+    wild = "[*[]" if location.url.startswith(_WEB) else "[*?[]"  # ? begins a query there
     parts = location.reference.split("/")
     first = next((at for at, part in enumerate(parts) if re.search(wild, part)), None)
     if first is None:

@@ -135,6 +135,17 @@ def test_a_file_that_looks_like_a_glob_is_that_file(root: str) -> None:
     assert listed(f"{root}/what?.csv") == ["what?.csv"]
 
 
+def test_a_file_on_a_web_server(http_files: Any) -> None:
+    (http_files.folder / "a b").mkdir()
+    (http_files.folder / "a b" / "c #100%.csv").write_text("x")
+    url = f"{http_files.url}/a%20b/c%20%23100%25.csv"
+    item = next(found(url).items())
+    assert (item.name, item.size) == ("c #100%.csv", 1)
+    assert found(url).places[0].location.open().read(item.path) == b"x"
+    with pytest.raises(InvalidDocument, match="has a query, so that it names no file of a folder"):
+        found(f"{url}?version=1")
+
+
 def test_a_glob_that_matches_nothing(root: str) -> None:
     fill(root, "a.csv")
     with pytest.raises(NoItems, match="holds no file to score"):
