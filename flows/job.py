@@ -25,13 +25,14 @@ from typing import Any
 
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import FlowRunFilter
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, ValidationError
 
 from ..blocks.compute import ComputeCluster
 from ..blocks.datastore import default_datastore, open_folder
 from ..blocks.deployment import ModelDeployment
+from ..blocks.documents import explain
 from ..blocks.settings import ModelSettings
-from ..scoring.errors import NotFound
+from ..scoring.errors import BatchError, NotFound
 from ..scoring.storage import Folder
 from .inputs import Input
 from .locations import Location
@@ -80,11 +81,13 @@ class Job(BaseModel):
 
     @classmethod
     def load(cls, folder: Folder) -> Job:
-        """The record in a job's folder. Raises NotFound."""
+        """The record in a job's folder. Raises NotFound, and BatchError for what is no record."""
         try:
             return cls.model_validate_json(folder.read(RECORD))
         except FileNotFoundError:
             raise NotFound(f"no job is recorded in {folder.url}") from None
+        except ValidationError as error:
+            raise BatchError(f"{folder.file_url(RECORD)} is no record of a job: {explain(error, cls)}") from None
 
     def begin_run(self) -> int:
         """Note that the job is being started; returns how often that has been done, from 1."""
