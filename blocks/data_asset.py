@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from ..scoring.errors import AlreadyExists, InvalidDocument, NotFound
 from . import store
-from .documents import load_yaml, validate
+from .documents import Text, as_text, load_yaml, validate
 from .names import AssetName, document_name
 
 LATEST = "latest"
@@ -23,11 +23,6 @@ _REFUSED = {
     "tabular": "v1 datasets are not supported: write type: uri_folder and the folder that holds the files",
     "file": "v1 datasets are not supported: write type: uri_folder and the folder that holds the files",
 }
-
-
-def _text(value: Any) -> Any:
-    """`version: 3` in YAML is meant as the text it was written as."""
-    return str(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else value
 
 
 def _version(value: str) -> str:
@@ -43,15 +38,15 @@ class DataAsset(Block):
     _block_type_slug = "batch-data-asset"
 
     name: AssetName
-    version: Annotated[AssetName, BeforeValidator(_text), AfterValidator(_version)] | None = Field(
+    version: Annotated[AssetName, BeforeValidator(as_text), AfterValidator(_version)] | None = Field(
         default=None, description="By default the next."
     )
     type: Literal["uri_file", "uri_folder"] = "uri_folder"
     path: str = Field(description="As it was given.")
     reference: str | None = Field(default=None, description="What opens the place anywhere.")
     description: str | None = None
-    tags: dict[str, Annotated[str, BeforeValidator(_text)]] = Field(default_factory=dict)
-    properties: dict[str, Annotated[str, BeforeValidator(_text)]] = Field(default_factory=dict)
+    tags: dict[str, Text] = Field(default_factory=dict)
+    properties: dict[str, Text] = Field(default_factory=dict)
     created_at: datetime | None = Field(default=None, description="By the server's clock.")
     archived: bool = Field(default=False, description="Not listed, and never the latest.")
 

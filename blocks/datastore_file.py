@@ -8,11 +8,11 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from ..scoring.errors import InvalidDocument
 from .datastore import Datastore
-from .documents import load_yaml, validate
+from .documents import Text, load_yaml, validate
 from .names import DatastoreName
 from .references import LocalPath, Url, parse
 from .settings import Document
@@ -36,11 +36,6 @@ def _prefix(value: str) -> str:
     return value.strip("/")
 
 
-def _text(value: Any) -> Any:
-    """A number in YAML is meant as the text it was written as."""
-    return str(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else value
-
-
 _Bucket = Annotated[str, AfterValidator(_bucket)]
 _Prefix = Annotated[str, AfterValidator(_prefix)]
 
@@ -51,7 +46,7 @@ class _File(Document):
     name: DatastoreName
     type: str = ""
     description: str | None = None
-    tags: dict[str, Annotated[str, BeforeValidator(_text)]] = Field(default_factory=dict)
+    tags: dict[str, Text] = Field(default_factory=dict)
     read_only: bool = False
     options: dict[str, Any] = Field(default_factory=dict)
 

@@ -5,14 +5,22 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, BeforeValidator, ValidationError
 
 from ..scoring.errors import InvalidDocument
 
 M = TypeVar("M", bound=BaseModel)
+
+
+def as_text(value: Any) -> Any:
+    """A number in YAML is meant as the text it was written as."""
+    return str(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else value
+
+
+Text = Annotated[str, BeforeValidator(as_text)]
 
 
 class _UniqueKeys(yaml.SafeLoader):

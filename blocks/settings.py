@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, cast
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
-from .documents import validate
+from .documents import Text, as_text, validate
 
 DEFAULT_FILE_STEM = "predictions"
 _CODECS = {".gz": "gzip", ".zst": "zstd"}
@@ -47,11 +47,6 @@ def _file_name(value: str) -> str:
     if (ending := PurePosixPath(value).suffix.lower()) in (".bz2", ".xz", ".zip"):
         raise ValueError(f"ends in {ending}, which is not written: end the name in .gz or .zst")
     return value
-
-
-def _text(value: Any) -> Any:
-    """A number in YAML is meant as the text it was written as."""
-    return str(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else value
 
 
 def _whole_number(value: Any) -> Any:
@@ -154,7 +149,7 @@ def _input_columns(value: Any) -> Any:
         return []
     if value == "all":
         return value
-    names: Any = [_text(name) for name in value] if isinstance(value, list) else [_text(value)]  # pyright: ignore[reportUnknownVariableType]
+    names: Any = [as_text(name) for name in value] if isinstance(value, list) else [as_text(value)]  # pyright: ignore[reportUnknownVariableType]
     if not all(isinstance(name, str) and name for name in names):
         raise ValueError("must be all, none, the name of a column or a list of names")
     if twice := [name for name in names if names.count(name) > 1]:
@@ -224,7 +219,7 @@ class ModelSettings(Document):
     output_columns: OutputColumnsSetting | None = None
     retry_settings: RetrySettings = Field(default_factory=RetrySettings)
     logging_level: LoggingLevel = "info"
-    environment_variables: dict[str, Annotated[str, BeforeValidator(_text)]] = Field(default_factory=dict)
+    environment_variables: dict[str, Text] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _output_that_can_be(self) -> ModelSettings:
