@@ -388,13 +388,3 @@ class Folder:
         self._writable()
         with contextlib.suppress(FileNotFoundError):
             self._run("delete", name, lambda: self.fs.rm_file(self._at(name)))
-
-    def remove_all(self) -> None:
-        """Delete the folder and all in it; a missing one is fine."""
-        self._writable()
-        with contextlib.suppress(FileNotFoundError):
-            if not self.is_local and not set("*?[").isdisjoint(self.path):
-                for found in list(self.walk()):  # fsspec would take the path for a pattern
-                    self.remove(found.name)
-            else:
-                self._run("delete", "", lambda: self.fs.rm(self.path, recursive=True))

@@ -16,6 +16,7 @@ from itertools import pairwise
 from pathlib import Path
 from uuid import uuid4
 
+import fsspec
 import pandas as pd
 import pyarrow as pa
 import pyarrow.feather
@@ -43,7 +44,7 @@ def remote() -> Iterator[Folder]:
     """A storage whose files have no path here."""
     folder = Folder(f"memory://{uuid4().hex}")
     yield folder
-    folder.remove_all()
+    fsspec.filesystem("memory").store.clear()
 
 
 @pytest.fixture

@@ -179,9 +179,6 @@ def test_remove(folder: Folder) -> None:
     folder.put("a/x", b"")
     folder.remove("a/x")
     folder.remove("a/x")
-    folder.put("b/x", b"")
-    folder.remove_all()
-    folder.remove_all()
     assert folder.files() == []
 
 
