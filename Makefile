@@ -51,5 +51,5 @@ lock: ## Write requirements.lock anew from pyproject.toml, in a venv of its own.
 
 clean: ## Stop a kept demo; delete .venv, .demo and what builds and checks left.
 	@test ! -x $(BIN)/python || test ! -e .demo/server.json || $(BIN)/python examples/demo.py --stop
-	rm -rf .venv .demo build dist *.egg-info .pytest_cache .ruff_cache
+	rm -rf .venv .demo build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

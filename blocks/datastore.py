@@ -232,8 +232,14 @@ def list_datastores(client: SyncPrefectClient) -> list[Datastore]:
 def create_datastore(client: SyncPrefectClient, datastore: Datastore) -> Datastore:
     """Save a datastore, or bring an existing one up to date: all but the place, which jobs refer to by the name.
 
-    Keys that were not given stay as they are. Raises InvalidDocument for another place.
+    Keys that were not given stay as they are. Raises InvalidDocument for another place, and for a default that could
+    not be written.
     """
+    if datastore.read_only and default_name(client) == datastore.name:
+        raise InvalidDocument(
+            f"datastore {datastore.name!r} is the default, which takes every job's files: choose another default first "
+            "with `prefect-batch datastore set-default OTHER`"
+        )
     try:
         store.create(datastore, datastore.document_name, client)
     except AlreadyExists:
@@ -242,11 +248,6 @@ def create_datastore(client: SyncPrefectClient, datastore: Datastore) -> Datasto
             raise InvalidDocument(
                 f"datastore {held.name!r} is at {held.url}, and jobs refer to that by its name: "
                 f"make one of another name for {datastore.url}"
-            ) from None
-        if datastore.read_only and default_name(client) == held.name:
-            raise InvalidDocument(
-                f"datastore {held.name!r} is the default, which takes every job's files: choose another default first "
-                "with `prefect-batch datastore set-default OTHER`"
             ) from None
         given = datastore.model_fields_set - {"name", "type", "url"}
         store.patch(Datastore, held.document_name, store.dump(datastore, given), client)

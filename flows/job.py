@@ -7,7 +7,9 @@
                       logs/          what the scoring processes printed and logged
                       errors.jsonl   every failed item and its cause
                       summary.json   how it ended
-                      score/         the output, unless the request names another place
+
+The output goes to <datastore>/azureml/<id>/score/ unless the request names another place; that of a trial run without
+a server to score/ in its folder.
 """
 
 from __future__ import annotations

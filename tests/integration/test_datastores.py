@@ -147,6 +147,8 @@ def test_the_first_default_is_made_once(client: SyncPrefectClient) -> None:
 @pytest.mark.usefixtures("_default_again")
 def test_another_default(client: SyncPrefectClient, name: str, tmp_path: Path) -> None:
     create_datastore(client, Datastore(name=name, url=str(tmp_path)))
+    with pytest.raises(InvalidDocument, match="datastore 'default' is the default, which takes every job's files"):
+        create_datastore(client, Datastore(name="default", url=str(tmp_path), read_only=True))
     for chosen in ("default", name):  # the pointer is made, then moved
         set_default(client, chosen)
         assert default_datastore(client).name == chosen
