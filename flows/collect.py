@@ -12,7 +12,6 @@ from ..scoring.errors import AlreadyExists, BatchError
 from ..scoring.parts import Located, Outcome
 from ..scoring.storage import Folder
 from .committed_rows import CommittedRows
-from .parquet_output import SUCCESS, parts_in, write_parts
 from .writers import WRITERS
 
 ERRORS = "errors.jsonl"
@@ -72,9 +71,11 @@ def write_output(job: Folder, located: list[Located], output: Folder, settings: 
             with output.create_stream(name) as stream:
                 WRITERS[settings.rows_format](found, stream, settings.compression)
         else:
+            from .parquet_output import write_parts  # as in writers.py
+
             write_parts(found, output, settings.compression)
     except FileExistsError:
-        what = url if name else f"a part or {SUCCESS} in {url}"
+        what = url if name else f"a part or _SUCCESS in {url}"
         raise AlreadyExists(
             f"outputs: {what} appeared while the job ran and is not overwritten: move it away and resume the job"
         ) from None
@@ -83,7 +84,12 @@ def write_output(job: Folder, located: list[Located], output: Folder, settings: 
 
 def remove_output(output: Folder, file_name: str) -> None:
     """Remove what a run of the same job that was killed has written."""
-    for name in [file_name] if file_name else parts_in(output):
+    if file_name:
+        output.remove(file_name)
+        return
+    from .parquet_output import parts_in  # as in writers.py
+
+    for name in parts_in(output):
         output.remove(name)
 
 

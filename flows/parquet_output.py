@@ -27,7 +27,7 @@ pa: Any = pyarrow
 pq: Any = pyarrow.parquet
 
 
-def write_parquet(found: CommittedRows, stream: IO[bytes], compression: str | None) -> None:
+def write_file(found: CommittedRows, stream: IO[bytes], compression: str | None) -> None:
     """One file, each column compressed on its own."""
     schema = _schema(found)
     with pq.ParquetWriter(stream, schema, compression=compression or "none") as file:

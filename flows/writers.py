@@ -11,14 +11,10 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from typing import IO, Any
 
-import pyarrow  # pyright: ignore[reportMissingTypeStubs]
-
-from ..scoring import rows
+from ..scoring import encoded
 from .committed_rows import CommittedRows
-from .parquet_output import write_parquet
 
 _BLOCK = 1024 * 1024
-pa: Any = pyarrow
 
 Writer = Callable[[CommittedRows, IO[bytes], str | None], None]
 """Takes the rows, an open file that it leaves open, and a compression or None."""
@@ -29,10 +25,10 @@ def write_csv(found: CommittedRows, stream: IO[bytes], compression: str | None) 
     columns = found.columns
 
     def texts() -> Iterator[bytes | memoryview]:
-        yield rows.header(columns) if columns else b""
+        yield encoded.header(columns) if columns else b""
         for outcome, data in found:
             same = outcome.columns == columns
-            yield data if same else rows.realign(bytes(data), outcome.columns or [], columns)
+            yield data if same else encoded.realign(bytes(data), outcome.columns or [], columns)
 
     _write_text(texts(), stream, compression)
 
@@ -42,11 +38,18 @@ def write_lines(found: CommittedRows, stream: IO[bytes], compression: str | None
     _write_text((data for _, data in found), stream, compression)
 
 
+def write_parquet(found: CommittedRows, stream: IO[bytes], compression: str | None) -> None:
+    """One file, each column compressed on its own."""
+    from .parquet_output import write_file  # pyarrow takes a while to import, and most outputs are CSV
+
+    write_file(found, stream, compression)
+
+
 WRITERS: dict[str, Writer] = {
-    rows.CSV: write_csv,
-    rows.JSONL: write_lines,
-    rows.AZUREML: write_lines,
-    rows.PARQUET: write_parquet,
+    encoded.CSV: write_csv,
+    encoded.JSONL: write_lines,
+    encoded.AZUREML: write_lines,
+    encoded.PARQUET: write_parquet,
 }
 
 
@@ -60,6 +63,9 @@ def _compressed(stream: IO[bytes], compression: str) -> Any:
     """A stream that compresses; without a time in it, so that the same rows give the same bytes."""
     if compression == "gzip":  # pyarrow has its slowest level only
         return gzip.GzipFile("", "wb", compresslevel=6, fileobj=stream, mtime=0)
+    import pyarrow  # pyright: ignore[reportMissingTypeStubs]
+
+    pa: Any = pyarrow
     return pa.CompressedOutputStream(pa.PythonFile(_LeftOpen(stream), "w"), compression)
 
 

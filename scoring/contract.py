@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
+from .encoded import Chunk
 from .items import LocalItem
-from .rows import Chunk
 
 
 @dataclass

@@ -19,6 +19,7 @@ import pandas as pd
 from . import rows
 from .columns import Origin, OutputColumns, file_label, lay_out
 from .contract import ItemError, Scored, ScoringSpec
+from .encoded import Chunk
 from .errors import MiniBatchFailed, Unreadable
 from .items import LocalItem
 from .reading import IMAGES, read_image, read_table
@@ -204,9 +205,9 @@ class MlflowScorer:
         carried = item.carried if self.asked.input else None
         return lay_out(frame, self.asked, Origin(item.label, numbers, carried), self.spec.output_format)
 
-    def _encode(self, frame: pd.DataFrame) -> rows.Chunk:
+    def _encode(self, frame: pd.DataFrame) -> Chunk:
         if self.spec.output_action == "summary_only":
-            return rows.Chunk(b"", len(frame), None)
+            return Chunk(b"", len(frame), None)
         return rows.encode(frame, self.spec.output_format, separator=",")
 
 

@@ -22,6 +22,7 @@ import pandas as pd
 from . import rows
 from .columns import OutputColumns, join_script
 from .contract import ItemError, Scored, ScoringSpec
+from .encoded import Chunk
 from .errors import InitFailed
 from .items import LocalItem
 
@@ -50,7 +51,7 @@ class ScriptScorer:
         missing = max(0, len(items) - count)
         errors = _missing_items(result, items, missing) if missing else []
         if self.spec.output_action == "summary_only":
-            return Scored(chunk=rows.Chunk(b"", count, None), failed=missing, errors=errors)
+            return Scored(chunk=Chunk(b"", count, None), failed=missing, errors=errors)
         return Scored(chunk=rows.encode(result, self.spec.output_format), failed=missing, errors=errors)
 
     def shutdown(self) -> None:

@@ -8,10 +8,10 @@ from contextlib import closing
 from dataclasses import dataclass, field
 
 from .contract import ItemError, Scored
+from .encoded import Chunk
 from .errors import InitFailed, MiniBatchFailed
 from .items import LocalItem, MiniBatch
 from .parts import Outcome, PartWriter, committed
-from .rows import Chunk
 from .slots import Slots
 from .staging import Staged, ahead
 from .storage import Folder

@@ -18,8 +18,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
-from . import messages, rows
+from . import messages
 from .contract import ItemError, Scored, ScoringSpec
+from .encoded import Chunk
 from .errors import BatchError, InitFailed, JobReleased, MiniBatchFailed, ProcessDied, RunTimedOut
 from .items import LocalItem
 
@@ -87,7 +88,7 @@ class ScoringProcess:
         if not answer["ok"]:
             raise MiniBatchFailed(answer["message"], answer["error_type"], answer["traceback"])
         errors = [ItemError(**error) for error in answer["errors"]]
-        return Scored(rows.Chunk(data, answer["rows"], answer["columns"]), answer["failed"], errors)
+        return Scored(Chunk(data, answer["rows"], answer["columns"]), answer["failed"], errors)
 
     def close(self, at_once: bool = False) -> None:
         """End the process for good: after the script's shutdown(), which has 10 seconds, or at once.

@@ -19,6 +19,6 @@ def test_a_folder_without_a_record(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["", "{", "{}", '{"id": 5}'])
 def test_what_is_no_record(tmp_path: Path, text: str) -> None:
     (tmp_path / RECORD).write_text(text)
-    with pytest.raises(BatchError, match="job.json is no record of a job: ") as raised:
+    with pytest.raises(BatchError, match=r"job\.json is no record of a job: ") as raised:
         Job.load(Folder(str(tmp_path)))
     assert "\n" not in str(raised.value)

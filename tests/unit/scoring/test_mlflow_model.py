@@ -18,7 +18,7 @@ from mlflow.models import ModelSignature
 from mlflow.types.schema import ColSpec, ParamSchema, ParamSpec, Schema, TensorSpec
 from PIL import Image
 
-from prefect_batch.scoring import rows, table_files
+from prefect_batch.scoring import encoded, table_files
 from prefect_batch.scoring.columns import OutputColumns
 from prefect_batch.scoring.contract import Scored, ScoringSpec
 from prefect_batch.scoring.errors import MiniBatchFailed
@@ -115,7 +115,7 @@ def write(tmp_path: Path) -> Write:
 
 
 def read(scored: Scored) -> pd.DataFrame:
-    return pd.read_csv(io.BytesIO(rows.header(scored.chunk.columns or []) + scored.chunk.data))
+    return pd.read_csv(io.BytesIO(encoded.header(scored.chunk.columns or []) + scored.chunk.data))
 
 
 def test_one_predict_for_a_mini_batch_of_like_files(models: dict[str, Path], write: Write) -> None:

@@ -14,7 +14,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from prefect_batch.scoring import rows
+from prefect_batch.scoring import encoded, rows
 from prefect_batch.scoring.errors import MiniBatchFailed
 
 FRAME = pd.DataFrame({"file": ["a.csv", "b, c.csv"], "score": [0.5, float("nan")], "n": [1, 2]})
@@ -83,7 +83,7 @@ def test_csv(result: Any, columns: list[str], lines: list[str]) -> None:
 )
 def test_csv_is_read_back_as_it_was(value: str) -> None:
     chunk = rows.encode(pd.DataFrame({"one": [value, "x"], "zwei, drei": [value, value], "n": [1, 2]}), rows.CSV)
-    data = rows.header(chunk.columns or []) + chunk.data
+    data = encoded.header(chunk.columns or []) + chunk.data
     read = pd.read_csv(io.BytesIO(data), keep_default_na=False)
     assert list(read.columns) == ["one", "zwei, drei", "n"]
     assert read["one"].tolist() == [value, "x"]
@@ -195,7 +195,7 @@ def test_realign_moves_columns_by_name() -> None:
     frame = pd.DataFrame({"b": ['x "y"', "two\nlines"], "a": ["1", "snow ☃"], "c": ["\r", ""]})
     chunk = rows.encode(frame, rows.CSV)
     wanted = ["a", "extra", "c", "b"]
-    moved = rows.header(wanted) + rows.realign(chunk.data, chunk.columns or [], wanted)
+    moved = encoded.header(wanted) + encoded.realign(chunk.data, chunk.columns or [], wanted)
     read = pd.read_csv(io.BytesIO(moved), keep_default_na=False, dtype=str)
     assert list(read.columns) == wanted
     assert read[["b", "a", "c"]].equals(frame.astype(str))
@@ -204,11 +204,11 @@ def test_realign_moves_columns_by_name() -> None:
 
 def test_realign_of_a_single_empty_cell_keeps_the_row() -> None:
     chunk = rows.encode([None, "x"], rows.CSV)
-    assert rows.realign(chunk.data, ["prediction"], ["prediction"]) == b'""\nx\n'
-    assert rows.realign(chunk.data, ["prediction"], ["other", "prediction"]) == b",\n,x\n"
+    assert encoded.realign(chunk.data, ["prediction"], ["prediction"]) == b'""\nx\n'
+    assert encoded.realign(chunk.data, ["prediction"], ["other", "prediction"]) == b",\n,x\n"
 
 
 def test_realign_of_a_field_above_the_csv_modules_limit() -> None:
     long = "x" * 200_000
     chunk = rows.encode(pd.DataFrame({"a": [long]}), rows.CSV)
-    assert rows.realign(chunk.data, ["a"], ["b", "a"]) == f",{long}\n".encode()
+    assert encoded.realign(chunk.data, ["a"], ["b", "a"]) == f",{long}\n".encode()
