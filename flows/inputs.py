@@ -6,6 +6,7 @@ import itertools
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, cast
 from urllib.parse import unquote
@@ -132,7 +133,12 @@ class _Wanted:
 def _matches(name: str, pattern: str, anywhere: bool = True) -> bool:
     if anywhere and "/" not in pattern:
         name = name.rsplit("/", 1)[-1]
-    return re.fullmatch(str(glob_translate(pattern)), name) is not None
+    return _compiled(pattern).fullmatch(name) is not None
+
+
+@lru_cache(maxsize=256)
+def _compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile(str(glob_translate(pattern)))
 
 
 def model_inputs(given: Mapping[str, Any]) -> tuple[DataInput, Any, dict[str, Any]]:
