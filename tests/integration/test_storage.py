@@ -315,7 +315,12 @@ def test_remove(store: S3Bucket | AzureContainer) -> None:
 
 def test_a_web_server_is_only_read(http_files: HttpFiles) -> None:
     folder = folder_of(http_files)
-    for operation in (lambda: folder.put("x", b""), lambda: folder.create("x", b""), lambda: folder.remove("x"), folder.make):
+    for operation in (
+        lambda: folder.put("x", b""),
+        lambda: folder.create("x", b""),
+        lambda: folder.remove("x"),
+        folder.make,
+    ):
         with pytest.raises(StorageFailed, match="can only be read"):
             operation()
 
