@@ -104,6 +104,8 @@ def type_names(error: BaseException) -> set[str]:
 
 def is_transient(error: BaseException) -> bool:
     """Whether the same operation may well succeed when it is tried again."""
+    if not isinstance(error, Exception):  # told to end, perhaps in the middle of an error that would pass
+        return False
     if isinstance(error, FileNotFoundError | FileExistsError | PermissionError | IsADirectoryError):
         return False
     return any(_passes(link) for link in chain(error))

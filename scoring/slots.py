@@ -10,11 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import os
-import re
 import shutil
-import socket
-import tempfile
 import threading
 import time
 from collections import deque
@@ -22,13 +18,13 @@ from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from . import scratch
 from .contract import ScoringSpec
 from .errors import JobReleased, MiniBatchFailed
 from .staging import Staging
 from .storage import Folder
 from .supervisor import LogSink, ScoringProcess
 
-_SCRATCH = "prefect-batch"
 ABANDONED_SECONDS = 120.0
 _UPLOADS = 8
 
@@ -63,9 +59,8 @@ class Slots:
         self._job, self._spec, self._init_timeout = job, spec, init_timeout
         self._output = None if output is None or output.is_local else output
         self._capacity = capacity
-        self.node = f"{socket.gethostname()}-{os.getpid()}"
-        _sweep()
-        self._scratch = Path(tempfile.mkdtemp(prefix=f"{_SCRATCH}-{self.node}-"))
+        self.node = scratch.node()
+        self._scratch = scratch.make()
         self.staging = Staging(list(sources), self._scratch / "staged", unchanged, workers)
         self._lock = threading.Condition()
         self._waiting: deque[object] = deque()
@@ -198,28 +193,11 @@ class Slots:
             thread.start()
         for thread in threads:
             thread.join()
+        self.staging.stop()
         if not self._job.is_local:
             for log in sorted((self._scratch / "logs").glob("*.log")):
                 self._job.upload(log, f"logs/{self.node}/{log.name}")
         shutil.rmtree(self._scratch, ignore_errors=True)
-
-
-def _sweep() -> None:
-    """Remove the scratch folders of workers of this machine that were killed before they could."""
-    mine = re.compile(rf"{_SCRATCH}-{re.escape(socket.gethostname())}-(\d+)-")
-    for folder in Path(tempfile.gettempdir()).glob(f"{_SCRATCH}-*"):
-        if (match := mine.match(folder.name)) and not _alive(int(match[1])):
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 _slots: dict[str, Slots] = {}

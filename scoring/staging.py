@@ -6,6 +6,7 @@ of it, into a scratch folder that is given back as soon as the mini-batch is sco
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import threading
@@ -18,9 +19,8 @@ from typing import TypeVar
 from uuid import uuid4
 
 from .contract import ItemError
-from .errors import BatchError, Unreadable
+from .errors import BatchError, JobReleased, Unreadable
 from .items import Item, LocalItem, Piece
-from .splitting import cut
 from .storage import Folder
 from .traces import describe
 
@@ -86,9 +86,38 @@ class Staging:
         self._sources, self._scratch, self._unchanged = sources, scratch, unchanged
         self._at_once = int(os.environ.get(FILES, "16"))
         self._budget = Budget(_default_budget(scratch, workers) if budget is None else budget)
+        self._stopped = threading.Event()
+        self._under_way, self._ended = 0, threading.Condition()
 
     def stage(self, items: list[Item]) -> Staged:
-        """Bring items here; one that cannot be brought is an error of its own. Waits for room on the disk."""
+        """Bring items here; one that cannot be brought is an error of its own. Waits for room on the disk.
+
+        Raises JobReleased once it is stopped.
+        """
+        with self._counted():
+            return self._stage(items)
+
+    def stop(self, patience: float = 10.0) -> None:
+        """Bring nothing more. Returns when nothing is under way, or after so many seconds.
+
+        For the end of a job that was cancelled or has failed: files that go on arriving would outlive its folder.
+        """
+        self._stopped.set()
+        with self._ended:
+            self._ended.wait_for(lambda: not self._under_way, patience)
+
+    @contextlib.contextmanager
+    def _counted(self) -> Generator[None]:
+        with self._ended:
+            self._under_way += 1
+        try:
+            yield
+        finally:
+            with self._ended:
+                self._under_way -= 1
+                self._ended.notify_all()
+
+    def _stage(self, items: list[Item]) -> Staged:
         away = [item for item in items if self._is_away(item)]
         folder, held = self._scratch / uuid4().hex[:12], 0
         if away:
@@ -102,6 +131,8 @@ class Staging:
         try:
             brought = iter(self._bring(away, folder))
             found = [next(brought) if self._is_away(item) else self._in_place(item) for item in items]
+            if self._stopped.is_set():
+                raise JobReleased
         except BaseException:
             give_back()
             raise
@@ -135,13 +166,16 @@ class Staging:
             if item.piece is None:
                 whole.setdefault(item.source, []).append(at)
                 continue
+            if self._stopped.is_set():
+                raise JobReleased
             try:
                 outcome[at] = self._cut(item, targets[at])
             except Exception as error:
                 outcome[at] = error
         for source, positions in whole.items():
             names, paths = [items[at].path for at in positions], [targets[at] for at in positions]
-            for at, error in zip(positions, self._sources[source].fetch(names, paths, self._at_once), strict=True):
+            errors = self._sources[source].fetch(names, paths, self._at_once, self._stopped.is_set)
+            for at, error in zip(positions, errors, strict=True):
                 outcome[at] = error or self._checked(items[at], targets[at])
         return outcome
 
@@ -151,6 +185,8 @@ class Staging:
         _check(item, source.stat(item.path).size, item.file_size)
         target = target.with_name(_piece_name(target, item.piece))
         target.parent.mkdir(parents=True, exist_ok=True)
+        from .splitting import cut  # numpy and pyarrow, which most jobs do without
+
         cut(source, item.path, item.piece, target)
         return str(target)
 

@@ -17,19 +17,18 @@ import errno
 import io
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, NamedTuple, NoReturn, TypeVar
 
 from fsspec.implementations.local import LocalFileSystem  # pyright: ignore[reportMissingTypeStubs]
 
-from . import retries, storage_http
+from . import retries, scratch, storage_http
 from .errors import StorageFailed
 from .storage_connect import connect
 from .storage_errors import Redaction, translate
 from .storage_listing import Found, Skip, base_names, keep_all, look, walk_folders, walk_local, walk_objects
-from .storage_transfer import BLOCK, RangeReader, beside, fetch, is_of, put_options, same_bytes
+from .storage_transfer import BLOCK, RangeReader, Stopped, beside, fetch, is_of, never, put_options, same_bytes
 
 T = TypeVar("T")
 
@@ -247,14 +246,16 @@ class Folder:
         return io.BufferedReader(RangeReader(read_range, size), BLOCK)
 
     def _open_copy(self, name: str) -> IO[bytes]:
-        with tempfile.TemporaryDirectory() as directory:
-            copy = Path(directory) / "copy"
+        with scratch.folder() as directory:
+            copy = directory / "copy"
             (error,) = self.fetch([name], [copy])
             if error is not None:
                 raise error
             return copy.open("rb")
 
-    def fetch(self, names: Sequence[str], targets: Sequence[Path], limit: int = 16) -> list[Exception | None]:
+    def fetch(
+        self, names: Sequence[str], targets: Sequence[Path], limit: int = 16, stopped: Stopped = never
+    ) -> list[Exception | None]:
         """Copy files to local paths, whose folders are made. Each entry of the result is that file's error.
 
         A file appears at its target whole or not at all.
@@ -263,6 +264,7 @@ class Folder:
             names: relative to the folder.
             targets: local paths, as many.
             limit: at most so many files at once, over all Folders of this process on the same storage.
+            stopped: ends it early when it becomes true; what has not arrived then is JobReleased.
         """
         results: list[Exception | None] = [None] * len(names)
         wanted: list[int] = []
@@ -273,7 +275,7 @@ class Folder:
             except StorageFailed as error:
                 results[number] = error
         paths = [self._at(names[number]) for number in wanted]
-        errors = fetch(self.fs, paths, [targets[number] for number in wanted], limit)
+        errors = fetch(self.fs, paths, [targets[number] for number in wanted], limit, stopped)
         for number, error in zip(wanted, errors, strict=True):
             if error is not None:
                 results[number] = translate(error, "fetch", self.file_url(names[number]), self._redact)
@@ -348,8 +350,8 @@ class Folder:
         if self.exists(name):
             raise self._error(errno.EEXIST, name)
         if not self.is_local:
-            with tempfile.TemporaryDirectory() as directory:
-                gathered = Path(directory) / "file"
+            with scratch.folder() as directory:
+                gathered = directory / "file"
                 with gathered.open("wb") as stream:
                     yield stream
                 self._send_new(gathered, name)

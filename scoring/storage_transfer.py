@@ -20,6 +20,7 @@ from fsspec.callbacks import Callback  # pyright: ignore[reportMissingTypeStubs]
 from fsspec.implementations.local import LocalFileSystem  # pyright: ignore[reportMissingTypeStubs]
 
 from . import retries
+from .errors import JobReleased
 
 BLOCK = 8 * 2**20
 """Bytes of one request for a part of a large file."""
@@ -28,6 +29,16 @@ PARTS = 2
 """Requests at once for the parts of one file; with 16 files at once this bounds the memory to about 256 MB."""
 
 _MOST_PARTS = 9000  # S3 takes 10 000
+_LOOK_SECONDS = 0.5
+
+Stopped = Callable[[], bool]
+"""Whether nobody wants the files any more."""
+
+
+def never() -> bool:
+    """The `Stopped` of a fetch that goes on to its end."""
+    return False
+
 
 _loop_bounds: weakref.WeakKeyDictionary[Any, dict[tuple[str, int], asyncio.Semaphore]] = weakref.WeakKeyDictionary()
 _thread_bounds: dict[tuple[str, int], threading.Semaphore] = {}
@@ -50,27 +61,30 @@ def is_of(fs: Any, *protocols: str) -> bool:
     return any(protocol in protocols for protocol in ((own,) if isinstance(own, str) else own))
 
 
-def fetch(fs: Any, paths: Sequence[str], targets: Sequence[Path], limit: int) -> list[Exception | None]:
-    """Copy files to local paths; each entry of the result is that file's error.
+def fetch(
+    fs: Any, paths: Sequence[str], targets: Sequence[Path], limit: int, stopped: Stopped = never
+) -> list[Exception | None]:
+    """Copy files to local paths; each entry of the result is that file's error, JobReleased for one given up.
 
     Args:
         fs: the fsspec filesystem.
         paths: on it.
         targets: local paths, as many; their folders are made, and a file appears whole or not at all.
         limit: at most so many files at once, over all calls of this process for the same storage.
+        stopped: asked about twice a second, or where the filesystem has but threads, before each file.
     """
     pairs: list[tuple[str, Path]] = list(zip(paths, targets, strict=True))
     if fs.async_impl and not isinstance(fs, LocalFileSystem):
-        return cast("list[Exception | None]", sync(fs.loop, _fetch_all, fs, pairs, limit))
+        return cast("list[Exception | None]", sync(fs.loop, _fetch_all, fs, pairs, limit, stopped))
 
     def one(pair: tuple[str, Path]) -> Exception | None:
-        return _fetch_one(fs, *pair, limit)
+        return JobReleased() if stopped() else _fetch_one(fs, *pair, limit)
 
     with ThreadPoolExecutor(max(1, min(limit, len(pairs)))) as pool:
         return list(pool.map(one, pairs))
 
 
-async def _fetch_all(fs: Any, pairs: list[tuple[str, Path]], limit: int) -> list[Exception | None]:
+async def _fetch_all(fs: Any, pairs: list[tuple[str, Path]], limit: int, stopped: Stopped) -> list[Exception | None]:
     bounds = _loop_bounds.setdefault(asyncio.get_running_loop(), {})
     bound = bounds.setdefault((fs._fs_token, limit), asyncio.Semaphore(limit))
 
@@ -82,7 +96,14 @@ async def _fetch_all(fs: Any, pairs: list[tuple[str, Path]], limit: int) -> list
                 return error
             return None
 
-    return await asyncio.gather(*(one(*pair) for pair in pairs))
+    tasks = [asyncio.ensure_future(one(*pair)) for pair in pairs]
+    waiting = set(tasks)
+    while waiting:
+        if stopped():
+            for task in waiting:
+                task.cancel()
+        _, waiting = await asyncio.wait(waiting, timeout=_LOOK_SECONDS)
+    return [JobReleased() if task.cancelled() else task.result() for task in tasks]
 
 
 async def _transfer(fs: Any, path: str, target: Path) -> None:

@@ -6,8 +6,6 @@ import dataclasses
 import os
 import re
 import socket
-import subprocess
-import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -154,24 +152,6 @@ def test_release_ends_a_run_that_is_under_way(
         held.release(at_once=True)
         with pytest.raises(JobReleased):
             future.result(20)
-
-
-def test_scratch_folders_of_killed_workers_are_swept(script: Script, make: Callable[..., Slots], scratch: Path) -> None:
-    with subprocess.Popen([sys.executable, "-c", ""]) as dead:
-        pass
-    host = socket.gethostname()
-    stale = scratch / f"prefect-batch-{host}-{dead.pid}-abc"
-    kept = [
-        scratch / f"prefect-batch-{host}-{os.getppid()}-abc",
-        scratch / f"prefect-batch-elsewhere-{dead.pid}-abc",
-        scratch / f"prefect-batch-snapshots-{dead.pid}",
-        scratch / f"other-{host}-{dead.pid}-abc",
-    ]
-    for folder in (stale, *kept):
-        (folder / "code").mkdir(parents=True)
-    make(script(ECHO))
-    assert not stale.exists()
-    assert all(folder.exists() for folder in kept)
 
 
 def test_a_worker_has_one_set_of_slots_a_job(script: Script, make: Callable[..., Slots]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from uuid import uuid4
@@ -11,6 +12,7 @@ from uuid import uuid4
 import fsspec
 import pytest
 
+from prefect_batch.scoring.errors import JobReleased
 from prefect_batch.scoring.items import Item, Piece
 from prefect_batch.scoring.staging import Budget, Staging, ahead
 from prefect_batch.scoring.storage import Folder
@@ -57,7 +59,7 @@ def test_remote_files_come_under_their_own_names_and_go_again(remote: Folder, sc
 def test_keys_that_are_no_paths_stay_inside(remote: Folder, scratch: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Object stores know names only, and `../x` is one."""
 
-    def fetched(names: list[str], targets: list[Path], limit: int) -> list[Exception | None]:
+    def fetched(names: list[str], targets: list[Path], limit: int, stopped: object) -> list[Exception | None]:
         for name, target in zip(names, targets, strict=True):
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text(name)
@@ -147,6 +149,30 @@ def test_who_ends_early_leaves_nothing(remote: Folder, scratch: Path, budget: in
             raise ZeroDivisionError
     assert list(scratch.rglob("*")) == []
     assert staging._budget.free == budget  # pyright: ignore[reportPrivateUsage]
+
+
+def test_once_stopped_nothing_more_arrives(
+    remote: Folder, scratch: Path, monkeypatch: pytest.MonkeyPatch, eventually: Callable[..., object]
+) -> None:
+    """What is under way has ended when stop() returns: nothing is put into a folder that is then removed."""
+    staging, began, ended = Staging([remote], scratch, unchanged=True), threading.Event(), threading.Event()
+
+    def fetched(names: list[str], targets: list[Path], limit: int, stopped: Callable[[], bool]) -> list[Exception]:
+        began.set()
+        eventually(stopped)
+        ended.set()
+        return [JobReleased() for _ in names]
+
+    monkeypatch.setattr(remote, "fetch", fetched)
+    items = put(remote, "a")
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(staging.stage, items)
+        assert began.wait(30)
+        staging.stop()
+        assert ended.is_set() and isinstance(future.exception(30), JobReleased)
+    with pytest.raises(JobReleased):
+        staging.stage([Item("a", "a", 0, 1, Piece(0, 1, 0, 1), 1)])
+    assert staging._budget.free == staging._budget.total  # pyright: ignore[reportPrivateUsage]
 
 
 def test_the_disk_is_bounded(remote: Folder, scratch: Path) -> None:

@@ -20,7 +20,7 @@ import tenacity
 from fsspec.asyn import AsyncFileSystem
 
 from prefect_batch.scoring import retries
-from prefect_batch.scoring.errors import StorageFailed
+from prefect_batch.scoring.errors import JobReleased, StorageFailed
 from prefect_batch.scoring.storage import Folder, Found
 from prefect_batch.scoring.storage_errors import Redaction
 from prefect_batch.scoring.storage_http import links
@@ -489,3 +489,12 @@ def test_index_pages() -> None:
         <a href="%2e%2e/up">x</a> <a href="a%20b%23.csv">x</a> <a href="/in/sub/">x</a> <a href='./c&amp;d'>x</a>
         <a name="anchor">x</a> <a href="#top">x</a> <a href="http://host/in/z">x</a> <a href="z#part">x</a>"""
     assert links(page, "http://host/in/") == ["a b#.csv", "c&d", "sub/", "z"]
+
+
+def test_fetch_ends_early_when_it_is_told_to(slow: Folder, tmp_path: Path) -> None:
+    names = [str(number) for number in range(200)]
+    targets = [tmp_path / name for name in names]
+    errors = slow.fetch(names, targets, 1, stopped=lambda: any(tmp_path.iterdir()))
+    assert 0 < len(list(tmp_path.glob("[0-9]*"))) < 200
+    assert {type(error) for error in errors} == {type(None), JobReleased}
+    assert not list(tmp_path.glob(".*"))
