@@ -7,6 +7,7 @@ the script's to use or to break.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import json
 import logging
@@ -40,6 +41,18 @@ def main(requests_fd: int, replies_fd: int, lifeline_fd: int) -> None:
     while (request := json.loads(messages.receive(requests_fd))) is not None:
         _answer(scorer, request, replies_fd)
     scorer.shutdown()
+    _leave()
+
+
+def _leave() -> None:
+    """End as Python does, but without taking apart all that was imported: that takes half a second, and longer than
+    many a mini-batch."""
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread() and not thread.daemon:
+            thread.join()
+    atexit._run_exitfuncs()  # pyright: ignore[reportPrivateUsage]
+    _flush()
+    os._exit(0)
 
 
 def _answer(scorer: Scorer, request: dict[str, Any], replies_fd: int) -> None:
@@ -66,10 +79,14 @@ def _failure(error: BaseException) -> dict[str, str]:
 
 
 def _reply(replies_fd: int, message: dict[str, Any]) -> None:
+    _flush()
+    messages.send(replies_fd, json.dumps(message).encode())
+
+
+def _flush() -> None:
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError, AttributeError):  # the script closed or replaced it
             stream.flush()
-    messages.send(replies_fd, json.dumps(message).encode())
 
 
 def _load(spec: ScoringSpec) -> Scorer:

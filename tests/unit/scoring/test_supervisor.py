@@ -400,6 +400,31 @@ def test_close_calls_shutdown(script: Script, process: Make, tmp_path: Path) -> 
         run(one, "b")
 
 
+def test_threads_and_exit_handlers_of_the_script_end_with_it(script: Script, process: Make, tmp_path: Path) -> None:
+    text = f"""
+    import atexit, threading, time
+    from pathlib import Path
+
+    def run(mini_batch):
+        return mini_batch
+
+    def late():
+        while not (Path({str(tmp_path)!r}) / "shut").exists():
+            time.sleep(0.01)
+        (Path({str(tmp_path)!r}) / "thread").touch()
+
+    def shutdown():
+        threading.Thread(target=late).start()
+        (Path({str(tmp_path)!r}) / "shut").touch()
+
+    atexit.register((Path({str(tmp_path)!r}) / "handler").touch)
+    """
+    one = process(script(text))
+    run(one, "a")
+    one.close()
+    assert {"shut", "thread", "handler"} <= {path.name for path in tmp_path.iterdir()}
+
+
 def test_close_at_once_does_not_call_shutdown(script: Script, process: Make, tmp_path: Path) -> None:
     mark = tmp_path / "shut"
     text = f"def run(mini_batch):\n    return mini_batch\n\ndef shutdown():\n    open({str(mark)!r}, 'w').close()\n"
