@@ -20,10 +20,17 @@ from rich.progress import (
 )
 from rich.table import Table
 
-out, err = Console(), Console(stderr=True)
+# Names and paths are shown as they are: `a:x:1` holds no emoji, `[old]` is no style.
+out = Console(markup=False, emoji=False, highlight=False)
+err = Console(markup=False, emoji=False, highlight=False, stderr=True)
 
 Update = Callable[[str, int, int | None, int], None]
 """Takes a word on the state, mini-batches done, mini-batches in all (None while not known) and failed files."""
+
+
+def result(text: str) -> None:
+    """A line on stdout, for scripts too: never folded."""
+    sys.stdout.write(f"{text}\n")
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
@@ -49,7 +56,7 @@ def details(values: dict[str, Any]) -> None:
 
 def note(message: str) -> None:
     """A line on stderr."""
-    err.print(message, markup=False, highlight=False, soft_wrap=True)
+    err.print(message, soft_wrap=True)
 
 
 @contextmanager
@@ -93,7 +100,7 @@ def byte_bar(what: str) -> Generator[Callable[[int, int], None]]:
 
     It shows from the first call on: there may be nothing to do.
     """
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with ExitStack() as stack:
         progress = Progress(*columns, console=err, disable=not err.is_terminal)
 
