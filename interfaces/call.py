@@ -7,15 +7,30 @@ from pathlib import Path
 from typing import Any, cast
 
 from prefect.client.orchestration import SyncPrefectClient
+from pydantic import Field
 
 from ..blocks.datastore import default_datastore
+from ..blocks.documents import load_yaml, validate
 from ..blocks.references import LocalPath, parse
+from ..blocks.settings import Document
 from ..flows.inputs import PARAMS
 from ..flows.upload import upload
 from ..scoring.errors import InvalidDocument, NotFound
 from . import terminal
 
 _WILD = "*?["
+
+
+class _CallFile(Document):
+    inputs: dict[str, Any] = Field(default_factory=dict)
+    outputs: dict[str, Any] = Field(default_factory=dict)
+    settings: dict[str, Any] = Field(default_factory=dict)
+
+
+def load_call(path: Path) -> dict[str, Any]:
+    """A call's YAML file as `--set` would say the same. Raises InvalidDocument."""
+    call = validate(_CallFile, load_yaml(path), str(path))
+    return {**call.settings, **call.model_dump(include={"inputs", "outputs"})}
 
 
 def request(
@@ -46,7 +61,7 @@ def request(
     if inputs:
         named = {name for name in found["inputs"] if name != PARAMS}
         if named:
-            raise InvalidDocument(f"--input and --set inputs.{min(named)} both name the data: give one of them")
+            raise InvalidDocument(f"--input and inputs.{min(named)} both name the data: give one of them")
         found["inputs"]["data"] = inputs[0] if len(inputs) == 1 else inputs
     filters = {"type": input_type, "include": include, "exclude": exclude}
     for name, value in found["inputs"].items():

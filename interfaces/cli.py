@@ -12,7 +12,7 @@ from cyclopts import App, Parameter
 
 from ..scoring.errors import BatchError, NoServer
 from . import overrides, terminal
-from .cli_options import Exclude, File, Include, Input, InputType, Set
+from .cli_options import Exclude, File, Include, Input, InputsFile, InputType, Set
 
 app = App(
     name="prefect-batch",
@@ -20,6 +20,7 @@ app = App(
     "Example: prefect-batch invoke heart --input data/ --stream",
     help_format="plaintext",
     version_flags=["--version"],
+    default_parameter=Parameter(show_default=lambda value: value or None),
 )
 # By name: a group is imported when it is called, so that no command waits for what another needs.
 _GROUPS = {
@@ -38,23 +39,28 @@ for _name, (_where, _help) in _GROUPS.items():
 
 @app.command
 def invoke(
-    endpoint: str,
+    endpoint: Annotated[str, Parameter(name=["--endpoint", "--name", "-n"])],
     *,
     input: Input = [],  # noqa: B006
     input_type: InputType = None,
     include: Include = [],  # noqa: B006
     exclude: Exclude = [],  # noqa: B006
-    deployment: Annotated[str | None, Parameter(name=["--deployment", "--deployment-name", "-d"])] = None,
+    deployment: Annotated[
+        str | None, Parameter(name=["--deployment", "--deployment-name", "-d"], help="Instead of the default.")
+    ] = None,
     output: Annotated[
         str | None,
         Parameter(name=["--output", "--output-path"], help="Folder for the output: a path, URL or datastore."),
     ] = None,
+    file: InputsFile = None,
     set: Set = [],  # noqa: B006
     mini_batch_size: Annotated[
         str | None, Parameter(name=["--mini-batch-size", "-m"], help="A number of files, '64MB' or '50000 rows'.")
     ] = None,
-    instance_count: Annotated[int | None, Parameter(name=["--instance-count", "-c"])] = None,
-    job_name: str | None = None,
+    instance_count: Annotated[
+        int | None, Parameter(name=["--instance-count", "-c"], help="Instances of the compute that this job takes.")
+    ] = None,
+    job_name: Annotated[str | None, Parameter(help="Instead of a name made up.")] = None,
     stream: Annotated[bool, Parameter(help="Follow the job until it ends.", negative=())] = False,
 ) -> None:
     """Call an endpoint: makes a job, prints its id and returns at once.
@@ -63,16 +69,17 @@ def invoke(
     """
     from ..blocks import store
     from ..flows import jobs
-    from .call import bring_within_reach, request
+    from .call import bring_within_reach, load_call, request
 
     options = {"mini_batch_size": mini_batch_size, "instance_count": instance_count}
-    given = overrides.parse([*set, *(f"{key}={value}" for key, value in options.items() if value is not None)])
+    onto = load_call(file) if file else {}
+    given = overrides.parse([*set, *(f"{key}={value}" for key, value in options.items() if value is not None)], onto)
     parameters = request(given, input, input_type, include, exclude, output)
     parameters |= {"deployment": deployment.lower()} if deployment else {}
     with store.api() as client:
         bring_within_reach(parameters, client)
         job = jobs.invoke(client, endpoint.lower(), parameters, job_name)
-        terminal.out.print(str(job.id), highlight=False)
+        terminal.result(str(job.id))
         if (url := jobs.ui_url(job)) is not None:
             terminal.note(f"Job {job.name}: {url}")
         if not jobs.workers_online(client):
@@ -117,7 +124,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command line; a known error is one line on stderr and exit code 1, one of usage 2."""
     os.environ.setdefault("DO_NOT_TRACK", "1")  # Prefect's notice on telemetry would stand between our lines
     try:
-        app(arguments)
+        app(overrides.spread(sys.argv[1:] if arguments is None else arguments))
     except BatchError as error:
         terminal.note(f"Error: {error}")
         sys.exit(1)

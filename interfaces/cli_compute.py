@@ -10,14 +10,14 @@ from ..blocks import store
 from ..blocks.compute import ComputeCluster, builtin_local, find_compute
 from ..blocks.documents import load_yaml, validate
 from . import terminal
-from .cli_options import OptionalFile, Yes, confirm
+from .cli_options import Name, OptionalFile, OptionalName, Yes, confirm
 
 app = App(name="compute")
 
 
 @app.command(name="create")
 def compute_create(
-    name: str | None = None,
+    name: OptionalName = None,
     *,
     file: OptionalFile = None,
     type: str | None = None,
@@ -34,7 +34,7 @@ def compute_create(
     cluster = validate(ComputeCluster, data, str(file or "compute"), set(ComputeCluster.model_fields))
     with store.api() as client:
         store.create(cluster, cluster.name, client)
-    terminal.out.print(cluster.name, highlight=False)
+    terminal.result(cluster.name)
 
 
 @app.command(name="list")
@@ -50,7 +50,7 @@ def compute_list() -> None:
 
 
 @app.command(name="show")
-def compute_show(name: str) -> None:
+def compute_show(name: Name) -> None:
     """Show a compute cluster.
 
     Example: prefect-batch compute show local
@@ -60,7 +60,7 @@ def compute_show(name: str) -> None:
 
 
 @app.command(name="delete")
-def compute_delete(name: str, *, yes: Yes = False) -> None:
+def compute_delete(name: Name, *, yes: Yes = False) -> None:
     """Delete a compute cluster's record; what runs on it goes on.
 
     Example: prefect-batch compute delete cluster --yes

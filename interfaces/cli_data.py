@@ -43,7 +43,7 @@ def data_create(
     asset = assets.load_data_asset(file, **given) if file else assets.parse_data_asset(given, "data")
     with store.api() as client, terminal.byte_bar(f"Uploading {asset.path}") as update:
         made = create_data_asset(client, asset, beside, update)
-    terminal.out.print(made.label, highlight=False)
+    terminal.result(made.label)
 
 
 @app.command(name="list")
@@ -104,4 +104,4 @@ def data_restore(name: Name, *, version: Version = None) -> None:
 def _set_archived(name: str, version: str | None, archived: bool) -> None:
     with store.api() as client:
         for asset in assets.set_archived(client, name, version, archived):
-            terminal.out.print(asset.label, highlight=False)
+            terminal.result(asset.label)

@@ -14,7 +14,7 @@ from ..blocks import store
 from ..blocks.datastore_file import load_datastore, parse_datastore
 from ..scoring.errors import InvalidDocument
 from . import overrides, terminal
-from .cli_options import OptionalFile, Yes, confirm
+from .cli_options import Name, OptionalFile, OptionalName, Yes, confirm
 
 app = App(name="datastore")
 
@@ -22,7 +22,7 @@ SetKey = Annotated[
     list[str],
     Parameter(
         name="--set",
-        help='Set a key of the file: KEY=VALUE, as in bucket=data or credentials.account_key="$KEY".',
+        help='Set keys of the file: KEY=VALUE, as in bucket=data or credentials.account_key="$KEY".',
         negative=(),
     ),
 ]
@@ -30,7 +30,7 @@ SetKey = Annotated[
 
 @app.command(name="create")
 def datastore_create(
-    name: str | None = None,
+    name: OptionalName = None,
     *,
     file: OptionalFile = None,
     type: Annotated[str | None, Parameter(help="local, azure_blob, azure_data_lake_gen2, s3, gcs or url.")] = None,
@@ -42,7 +42,7 @@ def datastore_create(
 ) -> None:
     """Make a datastore, or change an existing one's credentials, options, description or read-only flag.
 
-    Example: prefect-batch datastore create sales --type s3 --set bucket=sales --set region=eu-west-1
+    Example: prefect-batch datastore create sales --type s3 --set bucket=sales region=eu-west-1
     """
     given = {
         "name": name,
@@ -56,7 +56,7 @@ def datastore_create(
     given |= _keys(set)
     made = load_datastore(file, given) if file else parse_datastore(given, "datastore", Path.cwd())
     with store.api() as client:
-        terminal.out.print(datastores.create_datastore(client, made).name, highlight=False)
+        terminal.result(datastores.create_datastore(client, made).name)
 
 
 def _keys(assignments: Iterable[str]) -> dict[str, Any]:
@@ -95,8 +95,8 @@ def _yes(flag: bool) -> str:
 
 
 @app.command(name="show")
-def datastore_show(name: str) -> None:
-    """Show a datastore; of its credentials only which are set.
+def datastore_show(name: Name) -> None:
+    """Show a datastore; of its credentials only which are set. What its `id` and `/paths/PATH` make is a job's --input.
 
     Example: prefect-batch datastore show default
     """
@@ -105,12 +105,11 @@ def datastore_show(name: str) -> None:
         default = datastores.default_name(client)
     shown = found.model_dump(mode="json", exclude={"block_type_slug", "credentials"})
     shown |= {"credentials": found.credential_names(), "default": found.name == default}
-    shown |= {"reference": f"azureml://datastores/{found.name}/paths/"}
-    terminal.out.print_json(json.dumps(shown))
+    terminal.out.print_json(json.dumps({"id": f"azureml://datastores/{found.name}", **shown}))
 
 
 @app.command(name="set-default")
-def datastore_set_default(name: str) -> None:
+def datastore_set_default(name: Name) -> None:
     """Make a datastore the one that takes jobs' files, outputs without a path, and uploads.
 
     Jobs that have started, and outputs that are there, stay where they are.
@@ -119,11 +118,11 @@ def datastore_set_default(name: str) -> None:
     """
     with store.api() as client:
         datastores.set_default(client, name)
-    terminal.out.print(name.lower(), highlight=False)
+    terminal.result(name.lower())
 
 
 @app.command(name="delete")
-def datastore_delete(name: str, *, yes: Yes = False) -> None:
+def datastore_delete(name: Name, *, yes: Yes = False) -> None:
     """Delete a datastore's record and its credentials; what is stored there stays.
 
     Example: prefect-batch datastore delete sales --yes

@@ -12,7 +12,7 @@ from ..blocks.endpoint import BatchEndpoint
 from ..flows import catalog
 from ..scoring.errors import NotFound
 from . import terminal
-from .cli_options import Endpoint, File, Yes, confirm
+from .cli_options import Endpoint, File, Name, Yes, confirm
 
 app = App(name="deployment")
 
@@ -31,7 +31,7 @@ def deployment_create(
     """
     with store.api() as client:
         made = catalog.create_deployment(client, file, endpoint, name, set_default)
-    terminal.out.print(f"{made.endpoint_name}/{made.name} version {made.version}", highlight=False)
+    terminal.result(f"{made.endpoint_name}/{made.name} version {made.version}")
     if made.environment is not None:
         terminal.note("Note: environment is recorded, not built: jobs run in the Python of the worker.")
     if not set_default:
@@ -59,7 +59,7 @@ def deployment_list(*, endpoint: Endpoint = None) -> None:
 
 
 @app.command(name="show")
-def deployment_show(name: str, *, endpoint: Endpoint = None) -> None:
+def deployment_show(name: Name, *, endpoint: Endpoint = None) -> None:
     """Show a deployment's newest version as JSON.
 
     Example: prefect-batch deployment show gbm -e heart
@@ -70,7 +70,7 @@ def deployment_show(name: str, *, endpoint: Endpoint = None) -> None:
 
 
 @app.command(name="delete")
-def deployment_delete(name: str, *, endpoint: Endpoint = None, yes: Yes = False) -> None:
+def deployment_delete(name: Name, *, endpoint: Endpoint = None, yes: Yes = False) -> None:
     """Delete all versions of a deployment.
 
     Example: prefect-batch deployment delete gbm -e heart --yes

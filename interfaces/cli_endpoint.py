@@ -14,13 +14,13 @@ from ..blocks.endpoint import BatchEndpoint
 from ..flows import catalog
 from ..scoring.errors import InvalidDocument
 from . import terminal
-from .cli_options import OptionalFile, Yes, confirm
+from .cli_options import Name, OptionalFile, OptionalName, Yes, confirm
 
 app = App(name="endpoint")
 
 
 @app.command(name="create")
-def endpoint_create(name: str | None = None, *, file: OptionalFile = None) -> None:
+def endpoint_create(name: OptionalName = None, *, file: OptionalFile = None) -> None:
     """Make an endpoint, or bring an existing one up to date.
 
     Example: prefect-batch endpoint create -f endpoint.yml
@@ -31,7 +31,7 @@ def endpoint_create(name: str | None = None, *, file: OptionalFile = None) -> No
     spec = validate(BatchEndpoint, data, str(file or "endpoint"), allowed)
     with store.api() as client:
         made = catalog.create_endpoint(client, spec)
-    terminal.out.print(f"endpoint/{made.name}", highlight=False)
+    terminal.result(f"endpoint/{made.name}")
     if made.defaults.deployment_name is None:
         terminal.note(f"Next: prefect-batch deployment create -f FILE --endpoint {made.name} --set-default")
 
@@ -49,7 +49,7 @@ def endpoint_list() -> None:
 
 
 @app.command(name="show")
-def endpoint_show(name: str) -> None:
+def endpoint_show(name: Name) -> None:
     """Show an endpoint and its deployments.
 
     Example: prefect-batch endpoint show heart
@@ -71,7 +71,7 @@ def endpoint_show(name: str) -> None:
 
 @app.command(name="update")
 def endpoint_update(
-    name: str,
+    name: Name,
     *,
     default: Annotated[str | None, Parameter(help="Deployment that takes calls which name none.")] = None,
     description: str | None = None,
@@ -84,11 +84,11 @@ def endpoint_update(
         raise InvalidDocument("nothing to change: give --default or --description")
     with store.api() as client:
         made = catalog.update_endpoint(client, name.lower(), default, description)
-    terminal.out.print(f"endpoint/{made.name}: default deployment {made.defaults.deployment_name}", highlight=False)
+    terminal.result(f"endpoint/{made.name}: default deployment {made.defaults.deployment_name}")
 
 
 @app.command(name="delete")
-def endpoint_delete(name: str, *, yes: Yes = False) -> None:
+def endpoint_delete(name: Name, *, yes: Yes = False) -> None:
     """Delete an endpoint and all its deployments; past jobs and their outputs stay.
 
     Example: prefect-batch endpoint delete heart --yes

@@ -13,7 +13,7 @@ from ..blocks import store
 from ..flows import jobs
 from ..flows.summary import read_summary
 from . import terminal
-from .cli_options import Endpoint
+from .cli_options import Endpoint, JobId
 
 app = App(name="job")
 
@@ -40,7 +40,7 @@ def _time(run: FlowRun) -> str:
 
 
 @app.command(name="show")
-def job_show(id: str) -> None:
+def job_show(id: JobId) -> None:
     """Show a job: its state, what it reads and writes, its summary.
 
     Example: prefect-batch job show 5f0c5f1e-...
@@ -64,7 +64,7 @@ def job_show(id: str) -> None:
 
 
 @app.command(name="stream")
-def job_stream(id: str) -> None:
+def job_stream(id: JobId) -> None:
     """Follow a job until it ends; Ctrl-C ends the following, not the job. Exit code 1 unless it completed.
 
     Example: prefect-batch job stream 5f0c5f1e-...
@@ -87,7 +87,7 @@ def job_stream(id: str) -> None:
 
 
 @app.command(name="cancel")
-def job_cancel(id: str) -> None:
+def job_cancel(id: JobId) -> None:
     """Stop a job; what it has finished is kept, and it can be resumed.
 
     Example: prefect-batch job cancel 5f0c5f1e-...
@@ -98,7 +98,7 @@ def job_cancel(id: str) -> None:
 
 @app.command(name="resume")
 def job_resume(
-    id: str, *, force: Annotated[bool, Parameter(help="Also if it seems to run.", negative=())] = False
+    id: JobId, *, force: Annotated[bool, Parameter(help="Also if it seems to run.", negative=())] = False
 ) -> None:
     """Start a job again that did not complete; it goes on from what it had finished.
 
@@ -110,7 +110,9 @@ def job_resume(
 
 @app.command(name="download")
 def job_download(
-    id: str, *, download_path: Annotated[Path, Parameter(name=["--download-path", "-p"])] = Path()
+    id: JobId,
+    *,
+    download_path: Annotated[Path, Parameter(name=["--download-path", "-p"], help="Folder; it is made.")] = Path(),
 ) -> None:
     """Copy a finished job's output, errors and summary to a local folder.
 

@@ -12,6 +12,12 @@ from ..scoring.errors import InvalidDocument
 
 File = Annotated[Path, Parameter(name=["--file", "-f"], help="YAML file.")]
 OptionalFile = Annotated[Path | None, Parameter(name=["--file", "-f"], help="YAML file.")]
+Name = Annotated[str, Parameter(name=["--name", "-n"])]
+OptionalName = Annotated[str | None, Parameter(name=["--name", "-n"])]
+JobId = Annotated[str, Parameter(name=["--id", "--name", "-n"], help="Of the job; the name it was given does too.")]
+InputsFile = Annotated[
+    Path | None, Parameter(name=["--file", "-f"], help="YAML file with `inputs`, `outputs` and `settings`.")
+]
 Endpoint = Annotated[str | None, Parameter(name=["--endpoint", "--endpoint-name", "-e"], help="Name of the endpoint.")]
 Yes = Annotated[bool, Parameter(name=["--yes", "-y"], help="Do not ask.", negative=())]
 Input = Annotated[
@@ -28,7 +34,8 @@ Set = Annotated[
     list[str],
     Parameter(
         name="--set",
-        help="Override a setting for this job, or name an input or output: KEY=VALUE, as in mini_batch_size=2.",
+        help="Override settings for this job, or name an input or output: KEY=VALUE, as in mini_batch_size=2 or "
+        "inputs.data.path=data/ outputs.score.path=out/.",
         negative=(),
     ),
 ]

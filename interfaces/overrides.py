@@ -2,19 +2,54 @@
 
 from __future__ import annotations
 
+import copy
 import json
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from typing import Any, cast
 
 from ..scoring.errors import InvalidDocument
 
+_OPTION = "--set"
 
-def parse(assignments: Iterable[str]) -> dict[str, Any]:
+
+def spread(arguments: Sequence[str]) -> list[str]:
+    """A command line in which each assignment has its own `--set`.
+
+    As Azure's, ours takes several after one, `--set a=1 b=2`, and keys with a dot without the equals sign,
+    `--set inputs.data.type uri_file inputs.data.path x.csv`.
+    """
+    given, result = list(arguments), list[str]()
+    while given:
+        result.append(given.pop(0))
+        if result[-1] != _OPTION:
+            continue
+        first = True
+        while assignment := _next_assignment(given):
+            result += [assignment] if first else [_OPTION, assignment]
+            first = False
+    return result
+
+
+def _next_assignment(given: list[str]) -> str | None:
+    """Take one from the front, if one stands there."""
+    if given and re.match(r"[A-Za-z_][\w.-]*=", given[0]):
+        return given.pop(0)
+    if len(given) > 1 and re.fullmatch(r"[A-Za-z_]\w*([.][\w-]+)+", given[0]) and not given[1].startswith("--"):
+        return f"{given.pop(0)}={given.pop(0)}"
+    return None
+
+
+def parse(assignments: Iterable[str], onto: dict[str, Any] | None = None) -> dict[str, Any]:
     """`retry_settings.timeout=60` as {'retry_settings': {'timeout': 60}}. Raises InvalidDocument.
 
     A value is read as JSON where it is, else as text. A leading `settings.` may stand or not.
+
+    Args:
+        assignments: KEY=VALUE each.
+        onto: what they change; it stays as it is itself.
     """
-    parsed: dict[str, Any] = {}
+    parsed: dict[str, Any] = copy.deepcopy(onto or {})
     for assignment in assignments:
         key, equals, text = assignment.partition("=")
         if not equals or not key:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from prefect_batch.interfaces.call import bring_within_reach, request
+from prefect_batch.interfaces.call import bring_within_reach, load_call, request
 from prefect_batch.scoring.errors import InvalidDocument, NotFound
 
 
@@ -48,7 +48,7 @@ def test_requests(options: dict[str, Any], parameters: dict[str, Any]) -> None:
 
 
 def test_data_named_twice() -> None:
-    with pytest.raises(InvalidDocument, match=r"--input and --set inputs\.d both name the data"):
+    with pytest.raises(InvalidDocument, match=r"--input and inputs\.d both name the data"):
         made({"inputs": {"d": "y"}}, ["x"])
     with pytest.raises(InvalidDocument, match=r"--set inputs=x: name which, as in --set inputs\.data\.path=PATH"):
         made({"inputs": "x"})
@@ -75,3 +75,17 @@ def test_a_local_input_must_be_there_unless_it_is_a_pattern(tmp_path: Path, monk
     assert parameters["inputs"]["data"] == f"{tmp_path}/in/*.csv"
     with pytest.raises(NotFound, match="input 'nowhere' does not exist"):
         bring_within_reach({"inputs": {"data": {"path": "nowhere"}}}, client=None)
+
+
+def test_a_call_in_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "inputs.yml"
+    file.write_text("inputs: {heart: 'azureml:/heart@latest'}\noutputs: {score: {type: uri_folder, path: lake:x/}}\n")
+    assert made(load_call(file)) == {
+        "inputs": {"heart": "azureml:/heart@latest"},
+        "outputs": {"score": {"type": "uri_folder", "path": "lake:x/"}},
+    }
+    file.write_text("inputs: {d: x}\nsettings: {mini_batch_size: 2}\n")
+    assert made(load_call(file)) == {"inputs": {"d": "x"}, "settings": {"mini_batch_size": 2}}
+    file.write_text("input: {d: x}\n")
+    with pytest.raises(InvalidDocument, match="did you mean inputs"):
+        load_call(file)
