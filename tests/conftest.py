@@ -156,13 +156,24 @@ def cli() -> Callable[..., subprocess.CompletedProcess[str]]:
     return call
 
 
-@pytest.fixture(scope="session")
-def heart_data() -> Path:
-    """Four real CSV files, 303 rows; they lie beside the checkout for developers and CI, not for users."""
-    folder = SHARED / "heart"
+def _shared(name: str) -> Path:
+    """Real data, which lies beside the checkout for developers and CI, not for users."""
+    folder = SHARED / name
     if not folder.is_dir():
         pytest.skip(f"no test data at {folder}")
     return folder
+
+
+@pytest.fixture(scope="session")
+def heart_data() -> Path:
+    """Four CSV files, 303 rows."""
+    return _shared("heart")
+
+
+@pytest.fixture(scope="session")
+def billsum_data() -> Path:
+    """CSV files of 800 rows in 49,220 lines: texts with newlines and quotes."""
+    return _shared("billsum")
 
 
 @pytest.fixture(scope="session")

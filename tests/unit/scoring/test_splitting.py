@@ -32,8 +32,6 @@ from prefect_batch.scoring.items import Piece
 from prefect_batch.scoring.splitting import Target, cut, split, splittable, why_whole
 from prefect_batch.scoring.storage import Folder
 
-ROOT = Path(__file__).resolve().parents[3]
-BILLSUM = ROOT.parent / "shared" / "data" / "billsum"
 TARGETS = st.one_of(
     st.integers(1, 80).map(lambda size: Target(size=size)), st.integers(1, 6).map(lambda rows: Target(rows=rows))
 )
@@ -141,21 +139,19 @@ def test_pieces_of_any_json_lines_are_the_rows_of_the_whole(remote: Folder) -> N
 
 @pytest.mark.parametrize("target", [Target(size=size) for size in (1, 30_000, 100_000, 654_321, 2_000_000)])
 @pytest.mark.parametrize("number", range(4))
-def test_a_file_with_newlines_in_most_fields(target: Target, number: int) -> None:
-    check_billsum(number, target)
+def test_a_file_with_newlines_in_most_fields(billsum_data: Path, target: Target, number: int) -> None:
+    check_billsum(billsum_data, number, target)
 
 
 @pytest.mark.parametrize("rows", [1, 7, 100, 199, 200, 201])
-def test_a_file_with_newlines_in_most_fields_by_rows(rows: int) -> None:
-    check_billsum(0, Target(rows=rows))
+def test_a_file_with_newlines_in_most_fields_by_rows(billsum_data: Path, rows: int) -> None:
+    check_billsum(billsum_data, 0, Target(rows=rows))
 
 
-def check_billsum(number: int, target: Target) -> None:
-    if not BILLSUM.is_dir():
-        pytest.skip(f"no {BILLSUM}")
+def check_billsum(folder: Path, number: int, target: Target) -> None:
     name = f"billsum-{number}.csv"
-    whole = pd.read_csv(BILLSUM / name)
-    found = cut_all(Folder(str(BILLSUM)), name, target)
+    whole = pd.read_csv(folder / name)
+    found = cut_all(Folder(str(folder)), name, target)
     assert found is not None
     frames = [pd.read_csv(io.BytesIO(text)) for _, text in found]
     assert [len(frame) for frame in frames] == [piece.rows for piece, _ in found]
