@@ -14,7 +14,7 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
-from .encoded import AZUREML, CSV, JSONL, PARQUET, Chunk
+from .encoded import AZUREML, CSV, JSONL, PARQUET, Chunk, realign
 from .errors import MiniBatchFailed
 
 
@@ -78,7 +78,7 @@ def encode(result: Any, output_format: str, separator: str = " ") -> Chunk:
     columns = _unique(str(column) for column in frame.columns)
     frame = frame.set_axis(columns, axis=1)  # a new frame: the script may keep this one
     if output_format == CSV:
-        return Chunk(_bytes(_csv(frame)), len(frame), columns)
+        return Chunk(_csv(frame), len(frame), columns)
     if output_format == JSONL:
         lines = [json.dumps(_plain(record), ensure_ascii=False) + "\n" for record in frame.to_dict(orient="records")]
         return Chunk(_bytes("".join(lines)), len(frame), None)
@@ -99,12 +99,14 @@ def _unique(names: Iterable[str]) -> list[str]:
     return list(unique)
 
 
-def _csv(frame: pd.DataFrame) -> str:
+def _csv(frame: pd.DataFrame) -> bytes:
     text = frame.to_csv(index=False, header=False, lineterminator="\n")
     if "\r" not in text:
-        return text
-    # The csv module leaves a lone carriage return unquoted, which every reader takes for the end of the row.
-    return frame.to_csv(index=False, header=False, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
+        return _bytes(text)
+    # The csv module leaves a lone carriage return unquoted, which every reader takes for the end of the row. Quoted are
+    # only the rows that have one: how a row is written must not depend on what else its mini-batch holds.
+    text = frame.to_csv(index=False, header=False, lineterminator="\n", quoting=csv.QUOTE_ALL)
+    return realign(_bytes(text), list(frame.columns), list(frame.columns))
 
 
 def _bytes(text: str) -> bytes:

@@ -212,3 +212,22 @@ def test_realign_of_a_field_above_the_csv_modules_limit() -> None:
     long = "x" * 200_000
     chunk = rows.encode(pd.DataFrame({"a": [long]}), rows.CSV)
     assert encoded.realign(chunk.data, ["a"], ["b", "a"]) == f",{long}\n".encode()
+
+
+def test_a_row_is_written_the_same_whatever_else_its_mini_batch_holds() -> None:
+    frame = pd.DataFrame(
+        {
+            "text": ["plain", "carriage\rreturn", "", "a,b", None],
+            "n": [1, 2, 3, 4, 5],
+            "x": [0.1, 1e20, np.nan, 1e-9, 3.0],
+            "f": np.array([0.1, 2, 3, 4, 5], np.float32),
+            "day": pd.date_range("2024-01-01", periods=5),
+            "yes": [True, False, None, True, False],
+        }
+    )
+    whole = text(frame, rows.CSV)
+    assert whole == "".join(text(frame.iloc[at : at + 1], rows.CSV) for at in range(5))
+    assert whole.splitlines(keepends=True)[0] == "plain,1,0.1,0.1,2024-01-01,True\n"
+    read = pd.read_csv(io.StringIO(whole, newline=""), header=None)
+    assert list(read[0].fillna("")) == ["plain", "carriage\rreturn", "", "a,b", ""]
+    assert list(read[1]) == [1, 2, 3, 4, 5]
