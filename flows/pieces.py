@@ -6,12 +6,12 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
-from pathlib import PurePosixPath
 
 from ..blocks.settings import ModelSettings
+from ..scoring.endings import TEXT, ending
 from ..scoring.errors import StorageFailed
 from ..scoring.items import Item
-from ..scoring.splitting import CSV, JSON_LINES, Target, split, splittable, why_whole
+from ..scoring.splitting import Target, split, splittable, why_whole
 from ..scoring.storage import Folder
 
 _SCANNERS = 4
@@ -53,7 +53,7 @@ def _split(item: Item, folder: Folder, target: Target) -> Parts:
     rows = sum(piece.rows for piece in pieces)
     if len(pieces) == 1:
         return [(item, rows)], None
-    text = PurePosixPath(item.path).suffix.lower() in CSV | JSON_LINES
+    text = ending(item.path) in TEXT
     cut = [
         replace(
             item,

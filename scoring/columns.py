@@ -15,9 +15,10 @@ import pandas as pd
 import pyarrow  # pyright: ignore[reportMissingTypeStubs]
 
 from . import rows, table_files
+from .endings import TABLES
 from .errors import MiniBatchFailed, Unreadable
 from .items import LocalItem
-from .table_files import TABLES, Columns, ending
+from .table_files import Columns, kind_of
 
 pa: Any = pyarrow
 
@@ -133,7 +134,7 @@ def _tables(items: list[LocalItem], asked: OutputColumns) -> list[pd.DataFrame] 
     tables: list[pd.DataFrame] = []
     for item in items:
         try:
-            if ending(item.path) not in TABLES:
+            if kind_of(item.path) not in TABLES:
                 raise Unreadable(f"not a table with a column {', '.join(map(repr, asked.named))}")
             tables.append(table_files.read_columns(item.path, asked.input))
         except Exception as error:

@@ -20,10 +20,11 @@ from . import rows
 from .columns import Origin, OutputColumns, file_label, lay_out
 from .contract import ItemError, Scored, ScoringSpec
 from .encoded import Chunk
+from .endings import TABLES
 from .errors import MiniBatchFailed, Unreadable
 from .items import LocalItem
 from .reading import IMAGES, read_image, read_table
-from .table_files import COMPRESSIONS, TABLES, Table, ending
+from .table_files import COMPRESSIONS, Table, kind_of
 from .traces import describe, traceback_text
 
 
@@ -97,7 +98,7 @@ class MlflowScorer:
 
     def _read(self, position: int, item: LocalItem) -> Iterator[_Input]:
         """The file, in one chunk unless it is a long compressed table."""
-        name, kind, label = item.name, ending(item.path), file_label(item, self.spec.output_format)
+        name, kind, label = item.name, kind_of(item.path), file_label(item, self.spec.output_format)
         if kind in TABLES:
             for table in read_table(item.path, self.columns, self.asked.input, item.first_row):
                 yield self._table(table, position, name, label)

@@ -11,14 +11,13 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from . import tables
+from . import columnar
 from .csv_records import UTF8_BOM, NotSplittable, Offsets, RowScanner, csv_scanner, jsonl_scanner, sniff_delimiter
+from .endings import COLUMNAR, JSON_LINES, TABLES, ending
 from .errors import Unreadable
 from .items import Piece
 from .storage import Folder
 
-CSV = {".csv", ".tsv"}
-JSON_LINES = {".jsonl", ".ndjson"}
 _STREAMS = {".gz": "gzip", ".zst": "zstd", ".bz2": "bzip2", ".xz": "xz", ".zip": "zip"}
 _OTHER_UNICODE = (b"\xff\xfe", b"\xfe\xff", b"\x00\x00\xfe\xff")  # byte order marks of UTF-16 and UTF-32
 
@@ -45,7 +44,7 @@ class Target:
 
 def splittable(name: str) -> bool:
     """Whether files of that name can be split, as far as a name tells."""
-    return _suffix(name) in CSV | JSON_LINES | tables.PARQUET | tables.ARROW
+    return ending(name) in TABLES
 
 
 def why_whole(name: str) -> str | None:
@@ -74,7 +73,7 @@ def split(folder: Folder, name: str, size: int | None, target: Target) -> list[P
     try:
         if not folder.gives_ranges(name):
             return None
-        if _suffix(name) in tables.PARQUET | tables.ARROW:
+        if ending(name) in COLUMNAR:
             return _table_pieces(folder, name, size, target)
         return _text_pieces(folder, name, size, target)
     except NotSplittable:
@@ -86,10 +85,10 @@ def cut(folder: Folder, name: str, piece: Piece, target: Path) -> None:
 
     Raises Unreadable when the file is no longer as long as it was when it was split.
     """
-    if _suffix(name) in tables.PARQUET | tables.ARROW:
+    if ending(name) in COLUMNAR:
         try:
-            with tables.opened(folder, name) as table:
-                table.write(piece.start, piece.end, target)
+            with columnar.opened(folder, name) as file:
+                file.write(piece.start, piece.end, target)
         except NotSplittable as error:
             raise _changed(name) from error
         return
@@ -103,17 +102,13 @@ def _changed(name: str) -> Unreadable:
     return Unreadable(f"{name} is not as long as it was: it changed while the job read it, run the job again")
 
 
-def _suffix(name: str) -> str:
-    return PurePosixPath(name).suffix.lower()
-
-
 def _table_pieces(folder: Folder, name: str, size: int, target: Target) -> list[Piece]:
-    with tables.opened(folder, name) as table:
+    with columnar.opened(folder, name) as file:
         if target.rows is not None:
-            total = sum(part.rows for part in table.parts(size))
+            total = sum(part.rows for part in file.parts(size))
             borders = [*range(0, total, target.rows), total]
         else:
-            borders = tables.balanced(table.parts(size), target.size or 0)
+            borders = columnar.balanced(file.parts(size), target.size or 0)
     return [Piece(a, b, a, b - a) for a, b in itertools.pairwise(borders)] or [Piece(0, 0, 0, 0)]
 
 
@@ -121,11 +116,11 @@ def _text_pieces(folder: Folder, name: str, size: int, target: Target) -> list[P
     head = folder.read(name, 0, min(size, _HEAD))
     if head.startswith(_OTHER_UNICODE) or b"\0" in head:
         raise NotSplittable("not a text in an encoding of single bytes")
-    if _suffix(name) in JSON_LINES:
+    if ending(name) in JSON_LINES:
         ends = _row_ends(folder, name, 0, size, jsonl_scanner())
         return _pieces(ends, 0, size, target)
     start = len(UTF8_BOM) if head.startswith(UTF8_BOM) else 0
-    delimiter = b"\t" if _suffix(name) == ".tsv" else sniff_delimiter(head)
+    delimiter = b"\t" if ending(name) == ".tsv" else sniff_delimiter(head)
     ends = _row_ends(folder, name, start, size, csv_scanner(delimiter, start))
     first = next(ends, None)
     if first is None:

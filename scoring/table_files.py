@@ -20,17 +20,11 @@ import pandas as pd
 import pyarrow  # pyright: ignore[reportMissingTypeStubs]
 import pyarrow.parquet  # pyright: ignore[reportMissingTypeStubs]
 
+from .endings import COLUMNAR, JSON_LINES, PARQUET, TEXT, ending
 from .errors import Unreadable
 
 pa: Any = pyarrow
 pq: Any = pyarrow.parquet
-
-_SEPARATORS = {".csv": ",", ".tsv": "\t"}
-_JSON_LINES = {".jsonl", ".ndjson"}
-_PARQUET = {".parquet", ".pqt"}
-_ARROW = {".arrow", ".feather", ".ipc"}
-_TEXT = set(_SEPARATORS) | _JSON_LINES
-TABLES = _TEXT | _PARQUET | _ARROW
 
 CHUNK_BYTES = 16 * 2**20
 """A compressed file that is no longer than this when it is not compressed is read at once."""
@@ -63,12 +57,11 @@ Columns = str | list[str]
 """Names of columns, or "all"."""
 
 
-def ending(path: str) -> str:
+def kind_of(path: str) -> str:
     """What says the kind of a file: `.csv` of `x.CSV` and of `x.csv.gz`; all of `.parquet.gz`, which is no kind."""
-    name = Path(path)
-    last, before = name.suffix.lower(), Path(name.stem).suffix.lower()
+    last, before = ending(path), ending(Path(path).stem)
     if last in _OPENERS:
-        return before if before in _TEXT else before + last
+        return before if before in TEXT else before + last
     return last
 
 
@@ -82,12 +75,12 @@ def read_chunks(path: str, text: set[str], carry: Columns) -> Iterator[Table]:
 
     Raises Unreadable, and what the format's reader raises.
     """
-    kind = ending(path)
-    if kind in _PARQUET | _ARROW:
+    kind = kind_of(path)
+    if kind in COLUMNAR:
         yield _columnar(path, kind, carry)
         return
     long = _is_long(path)
-    chunks = _json_lines(path, text, carry, long) if kind in _JSON_LINES else _delimited(path, text, carry, long)
+    chunks = _json_lines(path, text, carry, long) if kind in JSON_LINES else _delimited(path, text, carry, long)
     first_row = 0
     for data, carried in chunks:
         yield Table(data, carried, first_row)
@@ -96,22 +89,22 @@ def read_chunks(path: str, text: set[str], carry: Columns) -> Iterator[Table]:
 
 def read_columns(path: str, carry: Columns) -> pd.DataFrame:
     """The asked columns of a whole file as they are written; a row for each row of the file even if none is asked."""
-    kind = ending(path)
-    if kind in _PARQUET | _ARROW:
+    kind = kind_of(path)
+    if kind in COLUMNAR:
         return _carried(_arrow_table(path, kind), carry)
-    if kind in _JSON_LINES:
+    if kind in JSON_LINES:
         return pd.concat([carried for _, carried in _json_lines(path, set(), carry, long=False)], ignore_index=True)
     with _csv(path, dtype=str, na_filter=False, index_col=False, **_usecols(carry)) as reader:
         return _asked(reader.read(), carry)
 
 
 def _open(path: str) -> IO[bytes]:
-    opener = _OPENERS.get(Path(path).suffix.lower())
+    opener = _OPENERS.get(ending(path))
     return opener(path) if opener else Path(path).open("rb")
 
 
 def _is_long(path: str) -> bool:
-    if Path(path).suffix.lower() not in _OPENERS:
+    if ending(path) not in _OPENERS:
         return False
     with _open(path) as stream:
         return len(stream.read(CHUNK_BYTES + 1)) > CHUNK_BYTES
@@ -119,9 +112,10 @@ def _is_long(path: str) -> bool:
 
 @contextlib.contextmanager
 def _csv(path: str, **options: Any) -> Generator[Any]:
+    separator = "\t" if kind_of(path) == ".tsv" else ","
     with (
         _open(path) as stream,
-        cast("Any", pd.read_csv)(stream, sep=_SEPARATORS[ending(path)], iterator=True, **options) as reader,
+        cast("Any", pd.read_csv)(stream, sep=separator, iterator=True, **options) as reader,
     ):
         yield reader
 
@@ -211,13 +205,13 @@ def _frames(records: list[dict[str, Any]], text: set[str], carry: Columns) -> tu
 
 
 def _columnar(path: str, kind: str, carry: Columns) -> Table:
-    table = None if kind in _PARQUET and not carry else _arrow_table(path, kind)
-    data: pd.DataFrame = pd.read_parquet(path) if kind in _PARQUET else cast("Any", table).to_pandas()
+    table = None if kind in PARQUET and not carry else _arrow_table(path, kind)
+    data: pd.DataFrame = pd.read_parquet(path) if kind in PARQUET else cast("Any", table).to_pandas()
     return Table(data, pd.DataFrame(index=pd.RangeIndex(len(data))) if table is None else _carried(table, carry))
 
 
 def _arrow_table(path: str, kind: str) -> Any:
-    if kind in _PARQUET:
+    if kind in PARQUET:
         with pq.ParquetFile(path) as file:
             return file.read()
     with pa.memory_map(path) as source:

@@ -18,7 +18,7 @@ import pytest
 
 from prefect_batch.scoring import table_files
 from prefect_batch.scoring.errors import Unreadable
-from prefect_batch.scoring.table_files import Table, ending, read_chunks, read_columns
+from prefect_batch.scoring.table_files import Table, kind_of, read_chunks, read_columns
 
 
 def zstd(data: bytes) -> bytes:
@@ -67,7 +67,7 @@ def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_the_kind_of_a_file(name: str, expected: str) -> None:
-    assert ending(name) == expected
+    assert kind_of(name) == expected
 
 
 @pytest.mark.parametrize("compression", COMPRESS)

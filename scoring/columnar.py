@@ -7,7 +7,7 @@ import io
 import itertools
 from bisect import bisect_left
 from collections.abc import Generator, Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 from weakref import WeakKeyDictionary
 
@@ -15,13 +15,11 @@ import pyarrow  # pyright: ignore[reportMissingTypeStubs]
 import pyarrow.parquet  # pyright: ignore[reportMissingTypeStubs]
 
 from .csv_records import NotSplittable
+from .endings import PARQUET, ending
 from .storage import Folder
 
 pa: Any = pyarrow
 pq: Any = pyarrow.parquet
-
-PARQUET = {".parquet", ".pqt"}
-ARROW = {".arrow", ".feather", ".ipc"}
 
 _MAGIC = b"PAR1"
 _BATCH = 8 * 2**20
@@ -42,7 +40,7 @@ class Part(NamedTuple):
     """Bytes in the file; for a record batch its share by rows."""
 
 
-class Table(Protocol):
+class ColumnarFile(Protocol):
     """An open file of rows."""
 
     def parts(self, size: int) -> list[Part]:
@@ -55,9 +53,9 @@ class Table(Protocol):
 
 
 @contextlib.contextmanager
-def opened(folder: Folder, name: str) -> Generator[Table]:
+def opened(folder: Folder, name: str) -> Generator[ColumnarFile]:
     """Open a file by its footer. Raises NotSplittable for one that is encrypted, of another format or damaged."""
-    kind = _Parquet if PurePosixPath(name).suffix.lower() in PARQUET else _Arrow
+    kind = _Parquet if ending(name) in PARQUET else _Arrow
     with contextlib.ExitStack() as stack:
         try:
             yield kind(folder, name, stack)

@@ -16,9 +16,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from prefect_batch.scoring.columnar import Part, balanced, opened
 from prefect_batch.scoring.csv_records import NotSplittable
 from prefect_batch.scoring.storage import Folder
-from prefect_batch.scoring.tables import Part, balanced, opened
 
 ROWS = 1000
 
@@ -91,8 +91,8 @@ def test_any_run_of_rows_is_the_same_table(folder: Folder, tmp_path: Path, name:
 
 @pytest.mark.parametrize("codec", ["none", "snappy"])
 def test_a_large_row_group_is_read_in_a_stream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, codec: str) -> None:
-    monkeypatch.setattr("prefect_batch.scoring.tables._HELD", 100)
-    monkeypatch.setattr("prefect_batch.scoring.tables._BATCH", 100)
+    monkeypatch.setattr("prefect_batch.scoring.columnar._HELD", 100)
+    monkeypatch.setattr("prefect_batch.scoring.columnar._BATCH", 100)
     pq.write_table(a_table(), tmp_path / "x.parquet", compression=codec)
     with opened(Folder(str(tmp_path)), "x.parquet") as table:
         table.write(333, 777, tmp_path / "out.parquet")
