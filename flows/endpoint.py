@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any, cast
 
 from prefect import flow, get_run_logger
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
 from prefect.context import FlowRunContext
+from prefect.exceptions import FailedRun
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 from prefect.states import Completed, Failed
 
@@ -20,6 +22,11 @@ from .model import model
 from .packing import plan_job
 from .request import record
 from .task_runner import LeanDaskTaskRunner
+
+
+def _is_no_echo(entry: logging.LogRecord) -> bool:
+    """False for Prefect's traceback of its own code, which it logs when a flow returns that it has failed."""
+    return not (entry.exc_info and isinstance(entry.exc_info[1], FailedRun))
 
 
 @flow(name="endpoint", validate_parameters=False, persist_result=False)
@@ -40,6 +47,7 @@ def endpoint(
         settings: What this job overrides of the deployment's settings.
     """
     logger: Any = get_run_logger()
+    logging.getLogger("prefect.flow_runs").addFilter(_is_no_echo)
     context = FlowRunContext.get()
     assert context is not None and context.flow_run is not None
     job_id, by = str(context.flow_run.id), context.flow_run.created_by
