@@ -78,7 +78,7 @@ class Datastore(Block):
     @property
     def folder(self) -> Folder:
         try:
-            return Folder(self.url, {**self.options, **self._secret_options()}, _secrets(self._secret_options()))
+            return Folder(self.url, self.opens_with, _secrets(self._secret_options()))
         except StorageFailed as error:
             # Below, options are variables, which a traceback may show with their values.
             failed = error.with_traceback(None)
@@ -93,6 +93,11 @@ class Datastore(Block):
         if not self.is_plain:
             return DatastorePath(self.name, path).reference
         return f"{self.url.rstrip('/')}/{path}" if path else self.url
+
+    @property
+    def opens_with(self) -> dict[str, Any]:
+        """Options and credentials: never to be shown."""
+        return {**self.options, **self._secret_options()}
 
     def credential_names(self) -> list[str]:
         """Which secret options are set."""
@@ -270,7 +275,10 @@ def delete_datastore(client: SyncPrefectClient, name: str) -> None:
 
 
 def datastore_of(client: SyncPrefectClient, url: str) -> tuple[Datastore, str] | None:
-    """The datastore that a concrete local path or URL lies in, the one with the longest root, and the path in it."""
+    """The datastore that a concrete local path or URL lies in, the one with the longest root, and the path in it.
+
+    Raises InvalidDocument where several have that root and open it differently: which one would be chance.
+    """
     found: list[tuple[int, Datastore, str]] = []
     for datastore in list_datastores(client):
         path = _below(url, datastore.url)
@@ -278,7 +286,14 @@ def datastore_of(client: SyncPrefectClient, url: str) -> tuple[Datastore, str] |
             found.append((len(datastore.url), datastore, path))
     if not found:
         return None
-    _, datastore, path = max(found, key=lambda entry: entry[0])
+    longest, datastore, path = max(found, key=lambda entry: entry[0])
+    same = [other for length, other, _ in found if length == longest]
+    if any(other.opens_with != datastore.opens_with for other in same):
+        names = ", ".join(other.name for other in same)
+        raise InvalidDocument(
+            f"{url!r} is in several datastores ({names}), which open it differently: name one, as in "
+            f"{datastore.name}:{path}"
+        )
     return datastore, path
 
 

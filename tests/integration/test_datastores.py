@@ -182,6 +182,17 @@ def test_the_datastore_of_a_place_has_the_longest_root(client: SyncPrefectClient
     assert found == [(f"{name}-b", "z"), (f"{name}-a", "x/yz"), (f"{name}-c", "d/e"), None]
 
 
+def test_a_place_in_two_datastores_that_open_it_differently_is_nobodys(client: SyncPrefectClient, name: str) -> None:
+    for suffix in ("a", "b"):
+        create_datastore(client, s3_like(f"{name}-{suffix}", bucket=name))
+    held = datastore_of(client, f"s3://{name}/x")
+    assert held is not None and held[1] == "x"
+    create_datastore(client, s3_like(f"{name}-c", "another-secret", bucket=name))
+    with pytest.raises(InvalidDocument, match=f"{name}-a, {name}-b, {name}-c.*name one, as in {name}-a:x") as refused:
+        datastore_of(client, f"s3://{name}/x")
+    assert "secret" not in str(refused.value)
+
+
 def test_a_process_asks_once_until_the_time_is_over(
     client: SyncPrefectClient, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
