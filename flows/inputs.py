@@ -17,10 +17,10 @@ from pydantic import BaseModel, BeforeValidator, Field
 
 from ..blocks.documents import validate
 from ..blocks.settings import Document
-from ..scoring.errors import BatchError, InvalidDocument, NoItems, NotFound
+from ..scoring.errors import BatchError, InvalidDocument, NoItems, NotFound, StorageFailed
 from ..scoring.items import Item
 from ..scoring.storage import Folder, Stat
-from .locations import Location, UriType, locate
+from .locations import Location, UriType, locate, may_not_be_read
 from .plan import Source
 
 PARAMS = "params"
@@ -100,7 +100,8 @@ class Input(BaseModel):
 
 
 def _shown(place: Place) -> str:
-    return "/".join(part for part in (place.location.url.rstrip("/"), place.file or place.pattern) if part)
+    shown = "/".join(part for part in (place.location.url.rstrip("/"), place.file or place.pattern) if part)
+    return f"{shown} (azureml:{place.location.asset})" if place.location.asset else shown
 
 
 def _numbered(base: str) -> Iterator[str]:
@@ -209,7 +210,10 @@ def _stat(location: Location) -> Stat | None:
     except FileNotFoundError:
         return None
     except PermissionError as error:
-        raise BatchError(f"inputs: {location.given!r} may not be read: {error}") from None
+        raise BatchError(f"inputs: {may_not_be_read(location, error)}") from None
+    except StorageFailed as error:
+        where = f" (datastore {location.datastore!r})" if location.datastore else ""
+        raise StorageFailed(f"inputs: {location.given!r}{where}: {error}") from None
 
 
 def _split_glob(location: Location) -> Place | None:

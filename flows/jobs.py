@@ -66,13 +66,29 @@ def invoke(
         raise InvalidDocument(_readable(detail)) from None
 
 
+_MISSING = {
+    "inputs": "name the data with --input",
+    "deployment": "the endpoint has no default, so name one with --deployment, or set a default with "
+    "`prefect-batch endpoint update ENDPOINT --default NAME`",
+}
+
+
 def _readable(detail: str) -> str:
+    """What the server's validation says, as one who does not know the schema understands it."""
     match = re.search(
         r"Validation failed(?: for field '(?P<field>[^']*)')?\.\s*(?:Failure reason: )?(?P<why>.*)", detail
     )
     if match is None:
         return detail
-    return f"{match['field']}: {match['why']}" if match["field"] else match["why"]
+    why = match["why"]
+    if (required := re.fullmatch(r"'(\w+)' is a required property", why)) and required[1] in _MISSING:
+        why = f"{required[1]}: nothing was given: {_MISSING[required[1]]}"
+    elif why.endswith("is not valid under any of the given schemas") and match["field"].startswith(
+        ("inputs", "outputs")
+    ):
+        why = why.removesuffix("is not valid under any of the given schemas")
+        why += "is not understood: give a path, or a mapping with path and perhaps type"
+    return f"{match['field']}: {why}" if match["field"] else why
 
 
 def workers_online(client: SyncPrefectClient) -> bool:

@@ -13,7 +13,7 @@ from pydantic import BaseModel, BeforeValidator
 from ..blocks.data_asset import find_data_asset
 from ..blocks.datastore import Datastore, datastore_of, find_datastore, open_folder
 from ..blocks.references import AssetReference, DatastorePath, LocalPath, parse
-from ..scoring.errors import InvalidDocument
+from ..scoring.errors import BatchError, InvalidDocument, NotFound
 from ..scoring.storage import Folder
 
 WORKING_DIRECTORY = "PREFECT_BATCH_WORKING_DIRECTORY"
@@ -67,8 +67,27 @@ def locate(given: str, client: SyncPrefectClient | None) -> Location:
         return found.model_copy(update={"given": given, "asset": f"{asset.name}:{asset.version}"})
     if isinstance(pointer, DatastorePath):
         assert client is not None
-        return _in_datastore(given, find_datastore(client, pointer.datastore), pointer.path)
+        return _in_datastore(given, _named(client, pointer.datastore, given), pointer.path)
     return _at(given, pointer.url, client)
+
+
+def _named(client: SyncPrefectClient, name: str, given: str) -> Datastore:
+    try:
+        return find_datastore(client, name)
+    except NotFound as error:
+        if given.lower().startswith(f"{name}:"):
+            raise NotFound(f"{error}; a local file of that name is ./{given}") from None
+        raise
+
+
+def may_not_be_read(location: Location, error: OSError) -> BatchError:
+    """What to say when a place's storage refuses."""
+    advice = (
+        f"check the credentials of datastore {location.datastore!r}, and what they allow"
+        if location.datastore
+        else "let the worker read it, or keep its credentials in a datastore (`prefect-batch datastore create`)"
+    )
+    return BatchError(f"{location.given!r} may not be read: {error.strerror or error}: {advice}")
 
 
 def _at(given: str, url: str, client: SyncPrefectClient | None) -> Location:

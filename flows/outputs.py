@@ -53,7 +53,7 @@ def find_output(
     if not given.path:
         location = locate(_default(client, job_id, root), client).model_copy(update={"given": None})
     else:
-        location = _locate(given.path, name, client)
+        location = locate_output(given.path, name, client)
         if given.type == "uri_file" and not given.path.endswith("/"):
             location, settings = _split_file(location, settings)
     check_output(location.open(), settings.file_name)
@@ -77,8 +77,14 @@ def _default(client: SyncPrefectClient | None, job_id: str, root: str) -> str:
     return DatastorePath(default_datastore(client).name, f"azureml/{job_id}/{OUTPUT_NAME}").reference
 
 
-def _locate(given: str, name: str, client: SyncPrefectClient | None) -> Location:
-    """A place that may be written, as far as its spelling and its datastore say. Raises InvalidDocument, NotFound."""
+def locate_output(given: str, name: str, client: SyncPrefectClient | None) -> Location:
+    """A place that may be written, as far as its spelling and its datastore say. Raises InvalidDocument, NotFound.
+
+    Args:
+        given: any spelling.
+        name: of the output, for messages.
+        client: of the Prefect server; None for a trial run without one.
+    """
     place = parse(given)
     if isinstance(place, AssetReference):
         raise InvalidDocument(f"outputs.{name}: {given!r} is a data asset, which never changes: name a folder")

@@ -13,7 +13,7 @@ from ..blocks.datastore import Datastore, default_datastore
 from ..blocks.references import AssetReference, LocalPath, parse
 from ..scoring.errors import BatchError, InvalidDocument, NotFound, StorageFailed
 from .inputs import DataInput, find_input
-from .locations import Location, locate
+from .locations import Location, locate, may_not_be_read
 
 FOLDER = "uploads"
 
@@ -80,7 +80,8 @@ def _check(asset: DataAsset, location: Location) -> None:
     except FileNotFoundError:
         raise NotFound(f"path: {asset.path!r} does not exist (looked for {location.url})") from None
     except OSError as error:
-        raise BatchError(f"path: {asset.path!r} may not be read: {error}") from None
+        shown = location.model_copy(update={"given": asset.path})
+        raise BatchError(f"path: {may_not_be_read(shown, error)}") from None
     if is_folder and asset.type == "uri_file":
         raise InvalidDocument(f"path: {asset.path!r} is a folder: write type: uri_folder")
     if not is_folder and asset.type == "uri_folder":

@@ -14,6 +14,8 @@ from ..blocks.documents import load_yaml, validate
 from ..blocks.references import LocalPath, parse
 from ..blocks.settings import Document
 from ..flows.inputs import PARAMS
+from ..flows.locations import locate
+from ..flows.outputs import locate_output
 from ..flows.upload import upload
 from ..scoring.errors import InvalidDocument, NotFound
 from . import terminal
@@ -74,7 +76,7 @@ def request(
 
 
 def bring_within_reach(parameters: dict[str, Any], client: SyncPrefectClient | None) -> None:
-    """Make local paths of a request absolute, in place; for a job elsewhere, upload the data first.
+    """Make local paths of a request absolute, in place; for a job elsewhere, upload the data first. Check the names.
 
     A job is elsewhere when the default datastore is: then the worker may be on another machine, and what both reach is
     the datastore. Raises NotFound, InvalidDocument.
@@ -83,10 +85,10 @@ def bring_within_reach(parameters: dict[str, Any], client: SyncPrefectClient | N
     inputs: dict[str, Any] = parameters.get("inputs", {})
     for name, value in inputs.items():
         if name != PARAMS:
-            inputs[name] = _each_path(value, lambda path: _reachable(path, client if elsewhere else None))
+            inputs[name] = _each_path(value, lambda path: _reachable(path, client, elsewhere))
     outputs: dict[str, Any] = parameters.get("outputs", {})
     for name, value in outputs.items():
-        outputs[name] = _each_path(value, lambda path: _absolute(path) or path)
+        outputs[name] = _each_path(value, lambda path, name=name: _writable(path, name, client))
 
 
 def _each_path(value: Any, change: Callable[[str], str]) -> Any:
@@ -109,18 +111,27 @@ def _absolute(given: str) -> str | None:
     return f"{path}/" if given.endswith("/") and path != "/" else path
 
 
-def _reachable(given: str, uploading: SyncPrefectClient | None) -> str:
+def _writable(given: str, name: str, client: SyncPrefectClient | None) -> str:
+    path = _absolute(given) or given
+    if client is not None:
+        locate_output(path, name, client)  # what it refuses is said now, not when the job starts
+    return path
+
+
+def _reachable(given: str, client: SyncPrefectClient | None, elsewhere: bool) -> str:
     path = _absolute(given)
     if path is None:
+        if client is not None:
+            locate(given, client)  # a misspelt name is said now, not when the job starts
         return given
     there = Path(path).exists()
     if not there and not any(letter in path for letter in _WILD):
         raise NotFound(f"input {given!r} does not exist (looked for {path})")
-    if uploading is None:
+    if client is None or not elsewhere:
         return path
     if not there:
         raise InvalidDocument(
             f"input {given!r}: patterns of local files are not uploaded: give the folder and --include"
         )
     with terminal.byte_bar(f"Uploading {given}") as update:
-        return upload(Path(path), default_datastore(uploading), update)
+        return upload(Path(path), default_datastore(client), update)

@@ -68,6 +68,8 @@ def invoke(
     Example: prefect-batch invoke heart --input data/ --set mini_batch_size=64MB --stream
     """
     from ..blocks import store
+    from ..blocks.documents import validate
+    from ..blocks.settings import JobSettings
     from ..flows import jobs
     from .call import bring_within_reach, load_call, request
 
@@ -75,6 +77,7 @@ def invoke(
     onto = load_call(file) if file else {}
     given = overrides.parse([*set, *(f"{key}={value}" for key, value in options.items() if value is not None)], onto)
     parameters = request(given, input, input_type, include, exclude, output)
+    validate(JobSettings, parameters.get("settings", {}), "--set")  # the server checks too, but explains less
     parameters |= {"deployment": deployment.lower()} if deployment else {}
     with store.api() as client:
         bring_within_reach(parameters, client)

@@ -43,7 +43,8 @@ def _next_assignment(given: list[str]) -> str | None:
 def parse(assignments: Iterable[str], onto: dict[str, Any] | None = None) -> dict[str, Any]:
     """`retry_settings.timeout=60` as {'retry_settings': {'timeout': 60}}. Raises InvalidDocument.
 
-    A value is read as JSON where it is, else as text. A leading `settings.` may stand or not.
+    A value is read as JSON where it is, else as text; a path only where it is a list. A leading `settings.` may stand
+    or not.
 
     Args:
         assignments: KEY=VALUE each.
@@ -61,8 +62,13 @@ def parse(assignments: Iterable[str], onto: dict[str, Any] | None = None) -> dic
             if not isinstance(below, dict):
                 raise InvalidDocument(f"--set {assignment!r}: {parent} was given a value of its own")
             level = cast(dict[str, Any], below)
-        level[last] = _value(text)
+        level[last] = _path(text) if last == "path" else _value(text)
     return parsed
+
+
+def _path(text: str) -> Any:
+    value = _value(text)
+    return value if isinstance(value, list) else text  # a folder may be called 2024
 
 
 def _value(text: str) -> Any:

@@ -153,6 +153,12 @@ def test_lists_and_details(cli: Cli, name: str, script_deployment: Write):
         (["invoke", "nowhere", "--input", "/"], "endpoint 'nowhere' does not exist"),
         (["invoke", "nowhere", "--input", "/not/there"], "input '/not/there' does not exist"),
         (["invoke", "nowhere", "--set", "x"], "write KEY=VALUE"),
+        (["invoke", "nowhere", "--input", "/", "--set", "mini_batch_sise=2"], "did you mean mini_batch_size?"),
+        (["invoke", "nowhere", "--input", "no-store:x"], "'no-store' does not exist"),
+        (["invoke", "nowhere", "--input", "no-store:x"], "a local file of that name is ./no-store:x"),
+        (["invoke", "nowhere", "--input", "data:no-asset@latest"], "data asset 'no-asset' does not exist"),
+        (["invoke", "nowhere", "--input", "/", "--output", "no-store:x"], "'no-store' does not exist"),
+        (["invoke", "nowhere", "--input", "/", "--output", "https://host/x"], "can only be read"),
         (["endpoint", "create", "-f", "/not/there.yml"], "/not/there.yml: no such file"),
         (["endpoint", "create", "a_b"], "endpoint: name: 'a_b' must be 3 to 32 letters"),
         (["endpoint", "update", "nowhere", "--default", "x"], "does not exist"),
@@ -170,6 +176,15 @@ def test_mistakes_get_one_line(cli: Cli, arguments: list[str], message: str):
     assert message in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
     assert "Traceback" not in done.stderr
+
+
+def test_a_call_without_data_or_deployment_says_how_to_name_them(cli: Cli, name: str, script_deployment: Write):
+    cli("endpoint", "create", name)
+    assert "name one with --deployment" in cli("invoke", name, "--input", "/", code=1).stderr
+    cli("deployment", "create", "-f", script_deployment(RUN), "-e", name, "--set-default")
+    assert "name the data with --input" in cli("invoke", name, code=1).stderr
+    wrong = cli("invoke", "--name", name, "--set", "inputs.data.pat", "x", code=1).stderr
+    assert wrong.startswith("Error: inputs.data: {'pat': 'x'} is not understood: give a path")
 
 
 def test_no_server(cli: Cli, monkeypatch: pytest.MonkeyPatch):

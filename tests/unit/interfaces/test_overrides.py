@@ -22,6 +22,8 @@ from prefect_batch.scoring.errors import InvalidDocument
         ),
         (["error_threshold=5%"], {"error_threshold": "5%"}),
         (["output_file_name=a=b.csv"], {"output_file_name": "a=b.csv"}),
+        (["inputs.d.path=2024"], {"inputs": {"d": {"path": "2024"}}}),
+        (['inputs.d.path=["a", "b"]'], {"inputs": {"d": {"path": ["a", "b"]}}}),
         (["mini_batch_size=1", "mini_batch_size=2"], {"mini_batch_size": 2}),
     ],
 )
