@@ -55,7 +55,11 @@ def _reference(definition: str, title: str, position: int) -> dict[str, Any]:
 _PATH: dict[str, Any] = {"type": "string", "minLength": 1}
 _PATHS: dict[str, Any] = {"type": "array", "items": _PATH, "minItems": 1}
 _ONE_OR_MORE: dict[str, Any] = {"anyOf": [{**_PATH, "title": "one"}, {**_PATHS, "title": "several"}]}
-_DATA_TYPE: dict[str, Any] = {"title": "type", "type": "string", "enum": ["uri_folder", "uri_file"]}
+_DATA_TYPE: dict[str, Any] = {
+    "title": "type",
+    "type": "string",
+    "enum": ["uri_folder", "uri_file", "UriFolder", "UriFile"],  # the latter as Azure's REST API spells them
+}
 
 
 def _inputs(default: ModelDeployment | None) -> dict[str, Any]:
@@ -98,6 +102,7 @@ def _data() -> dict[str, Any]:
         "properties": {
             "path": {**_ONE_OR_MORE, "title": "path", "description": "Folders, files or both."},
             "type": _DATA_TYPE,
+            "mode": {"title": "mode", "type": "string", "enum": ["ro_mount", "download", "direct"]},
             "include": {
                 **_ONE_OR_MORE,
                 "title": "include",

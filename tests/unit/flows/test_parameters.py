@@ -59,10 +59,12 @@ def errors(parameters: dict[str, Any], default: ModelDeployment | None = DEFAULT
         {"inputs": {"data": {"path": "x"}}},
         {"inputs": {"data": {"path": ["x", "y"], "type": "uri_folder", "include": "*.csv", "exclude": ["a", "b"]}}},
         {"inputs": {"images": {"path": "x", "type": "uri_file"}}},
+        {"inputs": {"images": {"path": "x", "type": "UriFolder", "mode": "ro_mount"}}},
         {"inputs": {"data": "x", "params": {}}},
         {"inputs": {"data": "x", "params": None}},
         {"inputs": {"images": "x", "params": {"of_another_deployment": [1]}}},
         {"inputs": {"data": "x"}, "outputs": {"score": {"path": "y", "type": "uri_folder", "mode": "upload"}}},
+        {"inputs": {"data": "x"}, "outputs": {"score": {"path": "y/x.csv", "type": "UriFile"}}},
         {"inputs": {"data": "x"}, "outputs": {"any": {"path": "y"}}},
     ],
 )
