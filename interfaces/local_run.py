@@ -22,7 +22,7 @@ from ..flows.mapping import Tally
 from ..flows.packing import plan_job
 from ..flows.request import make_job
 from ..flows.summary import Summary
-from ..scoring.errors import AlreadyExists
+from ..scoring.errors import AlreadyExists, InvalidDocument
 from ..scoring.storage import Folder
 from . import terminal
 
@@ -32,6 +32,8 @@ def run_deployment(deployment: ModelDeployment, file: Path, call: dict[str, Any]
 
     Raises InvalidDocument, NotFound, AlreadyExists.
     """
+    if "outputs" in call:
+        raise InvalidDocument("outputs: a trial run writes all that it makes below --output: leave outputs out")
     target = output.expanduser().absolute()
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise AlreadyExists(f"--output {output}: is not an empty folder, and nothing is overwritten: name a new one")

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import DeploymentFilter
+from prefect.exceptions import PrefectHTTPStatusError
 
 from prefect_batch.blocks.endpoint import BatchEndpoint
 from prefect_batch.flows import catalog
@@ -65,38 +66,38 @@ def test_prefect_deployment_run(cli: Cli, name: str, script_deployment: Write, n
     cli("endpoint", "create", name)
     cli("deployment", "create", "-f", script_deployment(RUN, name="good"), "-e", name, "--set-default")
     cli("deployment", "create", "-f", script_deployment(FAIL, name="bad"), "-e", name)
-    data = numbered_files(2)
-    run = ["deployment", "run", f"endpoint/{name}", "--watch", "--param", json.dumps({"data": str(data)})]
-    run[-1] = "inputs=" + run[-1]
+    # Relative to where the worker was started.
+    data = os.path.relpath(numbered_files(2), os.environ["PREFECT_BATCH_WORKING_DIRECTORY"])
+    run = ["deployment", "run", f"endpoint/{name}", "--watch", "--param", f"inputs={json.dumps({'data': data})}"]
     cli(*run, program="prefect")
     cli(*run, "--param", "deployment=bad", program="prefect", code=1)
-    # A path relative to where the worker was started.
-    session = Path(os.environ["PREFECT_BATCH_WORKING_DIRECTORY"])
-    relative = os.path.relpath(data, session)
-    cli(*run[:-1], f'inputs={{"data": "{relative}"}}', program="prefect")
 
 
-@pytest.mark.parametrize(
-    ("parameter", "message"),
-    [
-        ('settings={"mini_batch_size": 0}', "settings.mini_batch_size"),
-        ('settings={"mini_batch": 1}', "mini_batch"),
-        ('settings={"error_threshold": "many"}', "error_threshold"),
-        ('settings={"retry_settings": {"timeout": 0}}', "timeout"),
-        ("deployment=other", "other"),
-        ('inputs={"a": "x", "b": "y"}', "inputs"),
-        ("inputs={}", "inputs"),
-    ],
-)
-def test_the_server_refuses(cli: Cli, name: str, script_deployment: Write, parameter: str, message: str):
+REFUSED: list[tuple[dict[str, Any], str]] = [
+    ({"settings": {"mini_batch_size": 0}}, "settings.mini_batch_size"),
+    ({"settings": {"mini_batch": 1}}, "mini_batch"),
+    ({"settings": {"error_threshold": "many"}}, "error_threshold"),
+    ({"settings": {"retry_settings": {"timeout": 0}}}, "timeout"),
+    ({"deployment": "other"}, "other"),
+    ({"inputs": {"a": "x", "b": "y"}}, "inputs"),
+    ({"inputs": {}}, "inputs"),
+]
+
+
+def test_the_server_refuses(cli: Cli, name: str, script_deployment: Write):
+    """Whoever calls: the first by Prefect's command, all by its API."""
     with get_client(sync_client=True) as client:
         catalog.create_endpoint(client, BatchEndpoint(name=name))
         catalog.create_deployment(client, script_deployment(RUN), name, set_default=True)
-    arguments = ["--param", 'inputs={"data": "x"}', "--param", parameter]
-    done = cli("deployment", "run", f"endpoint/{name}", *arguments, program="prefect", code=1)
-    assert message in done.stdout + done.stderr
-    with get_client(sync_client=True) as client:
         deployment = client.read_deployment_by_name(f"endpoint/{name}")
+        for parameters, message in REFUSED:
+            with pytest.raises(PrefectHTTPStatusError, match=message):
+                client.create_flow_run_from_deployment(
+                    deployment.id, parameters={"inputs": {"data": "x"}, **parameters}
+                )
+        arguments = ["--param", 'inputs={"data": "x"}', "--param", f"settings={json.dumps(REFUSED[0][0]['settings'])}"]
+        done = cli("deployment", "run", f"endpoint/{name}", *arguments, program="prefect", code=1)
+        assert REFUSED[0][1] in done.stdout + done.stderr
         runs = client.read_flow_runs(
             deployment_filter=DeploymentFilter.model_validate({"id": {"any_": [deployment.id]}})
         )
@@ -229,6 +230,8 @@ def test_run_without_a_server(
     ]
     assert not (tmp_path / "home" / "prefect.db").exists()
     assert "not an empty folder" in cli("run", "-f", path, "--input", data, "--output", out, code=1).stderr
+    elsewhere = ("--set", "outputs.score.path=x", "--output", tmp_path / "out2")
+    assert "leave outputs out" in cli("run", "-f", path, "--input", data, *elsewhere, code=1).stderr
     bad = script_deployment(FAIL, name="failing", retry_settings="{max_retries: 1}")
     failed = cli("run", "-f", bad, "--input", data, "--output", tmp_path / "out2", code=1)
     assert "nothing was scored: all 5 files failed; first: item-00000.txt: ValueError: on purpose" in failed.stderr
