@@ -30,7 +30,7 @@ START_SECONDS = 60.0
 
 AZURITE = "3.35.0"
 AZURITE_FOLDER = ROOT / ".venv" / f"azurite-{AZURITE}"
-NPM_SECONDS = 300.0
+NPM_SECONDS = 180.0
 
 S3_KEY, S3_SECRET = "AKIAPLANTEDKEY000001", "planted-secret-of-the-s3-server-0001"
 AZURE_ACCOUNT = "plantedaccount"
@@ -206,7 +206,7 @@ def install_azurite() -> Path:
     with tempfile.TemporaryDirectory(prefix=".azurite-", dir=AZURITE_FOLDER.parent) as temporary:
         folder = Path(temporary) / "azurite"
         command = [*_node_and_npm()[1], "install", "--prefix", str(folder), f"azurite@{AZURITE}"]
-        command += ["--no-audit", "--no-fund", "--ignore-scripts", "--loglevel", "error"]
+        command += ["--no-audit", "--no-fund", "--ignore-scripts", "--loglevel", "error", "--fetch-retries", "1"]
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=NPM_SECONDS, check=False)
         except (OSError, subprocess.TimeoutExpired) as error:
