@@ -66,12 +66,12 @@ def endpoint(
                     "settings": settings,
                 }
                 job = record(client, call, job_id, root, by.display_value if by else None)
+        logger.info("Deployment %s scores %s", job.deployment_label, job.input.url)
         plan = plan_job(job, logger.info)
         runner = LeanDaskTaskRunner(**job.compute.runner_arguments(job.settings, threads(plan)))
     except (BatchError, OSError) as error:
         logger.error(str(error))
         return Failed(message=str(error))
-    logger.info("Deployment %s scores %s", job.deployment_label, job.input.url)
     # Our own heartbeat is enough: the thread of another one would take a second to end.
     with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
         state: State[Any] = model.with_options(task_runner=cast(Any, runner))(

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+import threading
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator
+from dataclasses import dataclass
 
 from ..blocks.datastore import open_folder
 from ..blocks.settings import ModelSettings
@@ -12,13 +16,16 @@ from ..scoring.storage import Folder
 from .job import Job
 from .plan import Plan, make_plan
 
+SECONDS_BETWEEN_SIGNS = 15.0
+"""How often planning that takes long says how far it is."""
+
 
 def plan_job(job: Job, say: Callable[[str], None]) -> Plan:
     """The job's plan; made now unless an earlier run of the job has.
 
     Args:
         job: as recorded.
-        say: receives a line on what could not be split.
+        say: receives a line on what could not be split, and one now and then while it takes long; from any thread.
 
     Raises NoItems, BatchError.
     """
@@ -26,8 +33,46 @@ def plan_job(job: Job, say: Callable[[str], None]) -> Plan:
         return plan
     sources = job.input.sources()
     folders = [open_folder(source.reference) for source in sources]
-    mini_batches = pack(job.input.items(), folders, job.settings, say)
-    return make_plan(job.folder, sources, mini_batches, remote=not all(folder.is_local for folder in folders))
+    listed = _Listed(job.input.items())
+    mini_batches = pack(listed, folders, job.settings, say)
+    with _signs_of_life(listed, say):
+        return make_plan(job.folder, sources, mini_batches, remote=not all(folder.is_local for folder in folders))
+
+
+@dataclass
+class _Listed:
+    """Items, and how many have passed."""
+
+    items: Iterator[Item]
+    count: int = 0
+    bytes: int = 0
+
+    def __iter__(self) -> Iterator[Item]:
+        for item in self.items:
+            self.count += 1
+            self.bytes += item.size or 0
+            yield item
+
+
+@contextlib.contextmanager
+def _signs_of_life(listed: _Listed, say: Callable[[str], None]) -> Generator[None]:
+    """Say how far the listing has come: a million files, or one large file read through, may take minutes."""
+    ended, began = threading.Event(), time.monotonic()
+
+    def watch() -> None:
+        while not ended.wait(SECONDS_BETWEEN_SIGNS):
+            say(
+                f"Planning for {time.monotonic() - began:.0f} s: {listed.count} files with {listed.bytes / 1e6:.0f} MB "
+                "so far; large ones are read through where mini_batch_size is a size or rows"
+            )
+
+    thread = threading.Thread(target=watch, name="planning", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 def pack(

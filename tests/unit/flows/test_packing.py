@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import gzip
 import random
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from prefect_batch.blocks.settings import ModelSettings
+from prefect_batch.flows import packing
 from prefect_batch.flows.mapping import pending
-from prefect_batch.flows.packing import pack
-from prefect_batch.flows.plan import Plan, Shard
+from prefect_batch.flows.packing import pack, plan_job
+from prefect_batch.flows.plan import Plan, Shard, Source
 from prefect_batch.scoring.items import Item
 from prefect_batch.scoring.storage import Folder
 
@@ -118,3 +122,21 @@ def test_log_normal_sizes_keep_all_workers_busy_to_the_end(seed: int) -> None:
     for shard in pending(plan, set()):  # each goes to whoever is free first
         workers[workers.index(min(workers))] += shard.cost
     assert max(workers) <= max(1.1 * sum(sizes) / 4, max(sizes))
+
+
+def test_planning_that_takes_long_shows_signs_of_life(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packing, "SECONDS_BETWEEN_SIGNS", 0.01)
+    lines, said = list[str](), threading.Event()
+
+    def say(line: str) -> None:
+        lines.append(line)
+        said.set()
+
+    def items() -> Iterator[Item]:
+        yield Item("a.csv", "a.csv", 0, 5)
+        assert said.wait(30)
+
+    found = SimpleNamespace(sources=lambda: [Source(reference=str(tmp_path))], items=items)
+    job: Any = SimpleNamespace(folder=Folder(str(tmp_path)), input=found, settings=ModelSettings())
+    assert plan_job(job, say).items == 1
+    assert lines[0].startswith("Planning for 0 s: ")
