@@ -98,13 +98,15 @@ def progress_bar() -> Generator[Update]:
 def byte_bar(what: str) -> Generator[Callable[[int, int], None]]:
     """A bar of bytes: takes those done and those in all. One line when stderr is not a terminal.
 
-    It shows from the first call on: there may be nothing to do.
+    It shows from the first call on that leaves something to do.
     """
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with ExitStack() as stack:
         progress = Progress(*columns, console=err, disable=not err.is_terminal)
 
         def update(done: int, total: int) -> None:
+            if not progress.tasks and done >= total:
+                return
             if not progress.tasks:
                 stack.enter_context(progress)
                 progress.add_task(what, total=total)

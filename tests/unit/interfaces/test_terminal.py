@@ -20,5 +20,7 @@ def test_names_are_shown_as_they_are(capsys: pytest.CaptureFixture[str]):
 
 def test_the_bar_of_an_upload_says_what_it_copies(capsys: pytest.CaptureFixture[str]):
     with terminal.byte_bar("Uploading data[0]") as update:
+        update(2, 2)  # nothing to do
+        assert not capsys.readouterr().err
         update(1, 2)
     assert capsys.readouterr().err.strip() == "Uploading data[0]"
