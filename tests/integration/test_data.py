@@ -94,36 +94,35 @@ def predictions(endpoints: Endpoints, cancer: str, cancer_data: Path) -> bytes:
     return ended.predictions
 
 
+@pytest.mark.parametrize("kind", ["s3", "azure_blobs", "http_files"])
 def test_the_same_bytes_wherever_data_lies_and_goes(
+    kind: str,
+    request: pytest.FixtureRequest,
     endpoints: Endpoints,
     cancer: str,
     cancer_data: Path,
     predictions: bytes,
-    s3: Any,
-    azure_blobs: Any,
-    http_files: Any,
     tmp_path: Path,
 ) -> None:
-    for place in (s3, azure_blobs, http_files):
-        upload(place, cancer_data)
-    bucket, blobs = register(f"s-{s3.bucket}", s3), register(f"a-{azure_blobs.container}", azure_blobs)
-    to_azure = endpoints.run(cancer, f"{bucket}:in", outputs={"score": f"azureml://datastores/{blobs}/paths/out/"})
-    assert to_azure.state == "Completed", to_azure.message
-    assert content(azure_blobs, "out/predictions.csv") == predictions
-    assert names_in(azure_blobs, "out") == ["predictions.csv"]
-
-    to_s3 = endpoints.run(
-        cancer, f"{blobs}:in/*.csv", outputs={"score": {"path": f"{s3.url}/out", "type": "uri_folder"}}
-    )
-    assert to_s3.state == "Completed", to_s3.message
-    assert content(s3, "out/predictions.csv") == predictions
-    assert to_s3.record["input"]["places"][0]["location"]["reference"] == f"azureml://datastores/{blobs}/paths/in"
-    assert to_s3.record["output"]["url"] == f"{s3.url}/out"
-
-    from_http = endpoints.run(cancer, f"{http_files.url}/in/", outputs={"score": str(tmp_path / "out")})
-    assert from_http.state == "Completed", from_http.message
-    assert (tmp_path / "out" / "predictions.csv").read_bytes() == predictions
-    assert list((tmp_path / "out").iterdir()) == [tmp_path / "out" / "predictions.csv"]
+    place: Any = request.getfixturevalue(kind)
+    upload(place, cancer_data)
+    if kind == "http_files":
+        ended = endpoints.run(cancer, f"{place.url}/in/", outputs={"score": str(tmp_path / "out")})
+        assert ended.state == "Completed", ended.message
+        assert (tmp_path / "out" / "predictions.csv").read_bytes() == predictions
+        assert list((tmp_path / "out").iterdir()) == [tmp_path / "out" / "predictions.csv"]
+        return
+    store = register(f"d-{place.url.split('://')[1]}", place)
+    output = {
+        "s3": {"path": f"{place.url}/out", "type": "uri_folder"},
+        "azure_blobs": f"azureml://datastores/{store}/paths/out/",
+    }[kind]
+    ended = endpoints.run(cancer, f"{store}:in/*.csv", outputs={"score": output})
+    assert ended.state == "Completed", ended.message
+    assert content(place, "out/predictions.csv") == predictions
+    assert names_in(place, "out") == ["predictions.csv"]
+    assert ended.record["input"]["places"][0]["location"]["reference"] == f"azureml://datastores/{store}/paths/in"
+    assert ended.record["output"]["reference"] == f"azureml://datastores/{store}/paths/out"
 
 
 def test_a_job_whose_every_file_lies_in_a_bucket(
