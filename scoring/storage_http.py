@@ -10,7 +10,10 @@ from urllib.parse import quote, unquote, urljoin, urlsplit
 
 from fsspec.asyn import sync  # pyright: ignore[reportMissingTypeStubs, reportUnknownVariableType]
 
+from .errors import StorageFailed
 from .storage_listing import Found, Run, Skip
+
+_DEPTH = 32
 
 
 class Head(NamedTuple):
@@ -104,7 +107,12 @@ def names(fs: Any, url: str) -> list[str]:
 
 
 def walk(fs: Any, url: str, skip: Skip, run: Run[bytes], prefix: str = "") -> Iterator[Found]:
-    """Every file that the index pages below a folder's URL link to, folder by folder; they do not tell sizes."""
+    """Every file that the index pages below a folder's URL link to, folder by folder; they do not tell sizes.
+
+    Raises StorageFailed for folders without an end: a server may show a link to a folder within that folder itself.
+    """
+    if prefix.count("/") > _DEPTH:
+        raise StorageFailed(f"{url}: folders more than {_DEPTH} deep: does one of them link back to itself?")
     base = url.rstrip("/") + "/"
     page: Callable[[], bytes] = lambda: fs.cat_file(base)  # noqa: E731
     for name in links(run("list", base, page), base):

@@ -13,6 +13,7 @@ import tenacity
 from proxy import Proxy
 from storage_servers import AzureContainer, HttpFiles, S3Bucket
 
+from prefect_batch.flows.collect import remove_output
 from prefect_batch.scoring import retries, storage_transfer
 from prefect_batch.scoring.errors import StorageFailed
 from prefect_batch.scoring.storage import Folder, Found
@@ -175,6 +176,18 @@ def test_a_stream_that_breaks_off_leaves_nothing(
         assert unfinished(store) == []
 
 
+@pytest.mark.parametrize(
+    ("file_name", "left"), [("a.csv", ["a.csv.gz", "part-00000.parquet"]), ("", ["a.csv", "a.csv.gz"])]
+)
+def test_what_a_killed_flow_had_begun_to_upload_is_given_up(s3: S3Bucket, file_name: str, left: list[str]) -> None:
+    names = ["a.csv", "a.csv.gz", "part-00000.parquet"]
+    for name in names:
+        s3.fs.call_s3("create_multipart_upload", Bucket=s3.bucket, Key=f"out/{name}")
+    s3.fs.call_s3("create_multipart_upload", Bucket=s3.bucket, Key="output/a.csv")
+    remove_output(folder_of(s3, "out"), file_name)
+    assert sorted(upload["Key"] for upload in unfinished(s3)) == [*(f"out/{name}" for name in left), "output/a.csv"]
+
+
 def test_a_large_file_goes_and_comes_in_parts(
     store: S3Bucket | AzureContainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -323,6 +336,13 @@ def test_a_web_server_is_only_read(http_files: HttpFiles) -> None:
     ):
         with pytest.raises(StorageFailed, match="can only be read"):
             operation()
+
+
+def test_a_web_folder_that_links_back_to_itself(http_files: HttpFiles) -> None:
+    folder = fill(http_files, {"a.txt": b"a", "sub/b.txt": b"b"})
+    (http_files.folder / "in" / "sub" / "again").symlink_to(".")
+    with pytest.raises(StorageFailed, match="32 deep: does one of them link back to itself"):
+        list(folder.walk())
 
 
 def test_a_web_page_is_a_file(http_files: HttpFiles) -> None:
