@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from ..blocks.settings import ModelSettings
-from ..scoring.errors import AlreadyExists, BatchError
+from ..scoring.errors import AlreadyExists, BatchError, StorageFailed
 from ..scoring.parts import Located, Outcome
 from ..scoring.storage import Folder
 from .committed_rows import CommittedRows
@@ -83,14 +83,17 @@ def write_output(job: Folder, located: list[Located], output: Folder, settings: 
 
 
 def remove_output(output: Folder, file_name: str) -> None:
-    """Remove what a run of the same job that was killed has written."""
+    """Remove what a run of the same job that was killed has written, or begun to write."""
     if file_name:
-        output.remove(file_name)
-        return
-    from .parquet_output import parts_in  # as in writers.py
+        names, is_ours = [file_name], file_name.__eq__
+    else:
+        from .parquet_output import is_part, parts_in  # as in writers.py
 
-    for name in parts_in(output):
+        names, is_ours = parts_in(output), is_part
+    for name in names:
         output.remove(name)
+    with suppress(OSError, StorageFailed):  # who may write may perhaps not list
+        output.abandon_uploads(is_ours)
 
 
 def write_errors(job: Folder, located: list[Located]) -> int:

@@ -73,7 +73,11 @@ def _write_part(stream: IO[bytes], schema: Any, compression: str | None, group: 
 
 def parts_in(output: Folder) -> list[str]:
     """What of a folder of Parquet files is there; _SUCCESS, which says that it is whole, comes first."""
-    return [name for name in output.names() if name == SUCCESS or _PART.fullmatch(name)]
+    return [name for name in output.names() if name == SUCCESS or is_part(name)]
+
+
+def is_part(name: str) -> bool:
+    return _PART.fullmatch(name) is not None
 
 
 def _schema(found: CommittedRows) -> Any:

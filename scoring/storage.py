@@ -23,7 +23,7 @@ from typing import IO, Any, NamedTuple, NoReturn, TypeVar
 
 from fsspec.implementations.local import LocalFileSystem  # pyright: ignore[reportMissingTypeStubs]
 
-from . import retries, scratch, storage_http
+from . import retries, scratch, storage_http, storage_s3
 from .errors import StorageFailed
 from .storage_connect import connect
 from .storage_errors import Redaction, translate
@@ -384,6 +384,11 @@ class Folder:
             return
         options = put_options(self.fs, local.stat().st_size)
         self._run("write", name, lambda: self.fs.put_file(str(local), path, **options))
+
+    def abandon_uploads(self, is_ours: Callable[[str], bool]) -> None:
+        """Give up what a killed process left unfinished, to the names that are ours: S3 keeps it, and bills it."""
+        if is_of(self.fs, "s3"):
+            self._run("write", "", lambda: storage_s3.abandon_uploads(self.fs, self.path, is_ours))
 
     def remove(self, name: str) -> None:
         """Delete a file; a missing one is fine."""
