@@ -212,8 +212,8 @@ def _stat(location: Location) -> Stat | None:
     except PermissionError as error:
         raise BatchError(f"inputs: {may_not_be_read(location, error)}") from None
     except StorageFailed as error:
-        where = f" (datastore {location.datastore!r})" if location.datastore else ""
-        raise StorageFailed(f"inputs: {location.given!r}{where}: {error}") from None
+        where = f"{location.given!r} (datastore {location.datastore!r}): " if location.datastore else ""
+        raise StorageFailed(f"inputs: {where}{error}") from None
 
 
 def _split_glob(location: Location) -> Place | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import httpx
@@ -12,7 +11,7 @@ from cyclopts import App, Parameter
 
 from ..scoring.errors import BatchError, NoServer
 from . import overrides, terminal
-from .cli_options import Exclude, File, Include, Input, InputsFile, InputType, Set
+from .cli_options import Exclude, File, Include, Input, InputsFile, InputType, LocalFolder, Set
 
 app = App(
     name="prefect-batch",
@@ -100,7 +99,7 @@ def run(
     *,
     file: File,
     input: Input,
-    output: Annotated[Path, Parameter(help="Folder for all files of the job; must be new or empty.")],
+    output: Annotated[LocalFolder, Parameter(help="Folder for all files of the job; must be new or empty.")],
     input_type: InputType = None,
     include: Include = [],  # noqa: B006
     exclude: Exclude = [],  # noqa: B006

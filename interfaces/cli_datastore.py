@@ -14,7 +14,7 @@ from ..blocks import store
 from ..blocks.datastore_file import load_datastore, parse_datastore
 from ..scoring.errors import InvalidDocument
 from . import overrides, terminal
-from .cli_options import Name, OptionalFile, OptionalName, Yes, confirm
+from .cli_options import LocalFolder, Name, OptionalFile, OptionalName, Yes, confirm
 
 app = App(name="datastore")
 
@@ -34,7 +34,7 @@ def datastore_create(
     *,
     file: OptionalFile = None,
     type: Annotated[str | None, Parameter(help="local, azure_blob, azure_data_lake_gen2, s3, gcs or url.")] = None,
-    path: Annotated[Path | None, Parameter(help="Of the folder, for --type local.")] = None,
+    path: Annotated[LocalFolder | None, Parameter(help="Of the folder, for --type local.")] = None,
     url: Annotated[str | None, Parameter(help="Any URL that fsspec opens, for --type url.")] = None,
     read_only: Annotated[bool | None, Parameter(help="Refuse outputs.")] = None,
     description: str | None = None,
@@ -47,7 +47,7 @@ def datastore_create(
     given = {
         "name": name,
         "type": type,
-        "path": str(path.expanduser().absolute()) if path else None,
+        "path": str(path.absolute()) if path else None,
         "url": url,
         "read_only": read_only,
         "description": description,

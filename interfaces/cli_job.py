@@ -13,7 +13,7 @@ from ..blocks import store
 from ..flows import jobs
 from ..flows.summary import read_summary
 from . import terminal
-from .cli_options import Endpoint, JobId
+from .cli_options import Endpoint, JobId, LocalFolder
 
 app = App(name="job")
 
@@ -112,7 +112,9 @@ def job_resume(
 def job_download(
     id: JobId,
     *,
-    download_path: Annotated[Path, Parameter(name=["--download-path", "-p"], help="Folder; it is made.")] = Path(),
+    download_path: Annotated[
+        LocalFolder, Parameter(name=["--download-path", "-p"], help="Folder; it is made.")
+    ] = Path(),
 ) -> None:
     """Copy a finished job's output, errors and summary to a local folder.
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
-from cyclopts import Parameter
+from cyclopts import Parameter, Token
 
 from ..scoring.errors import InvalidDocument
 
@@ -20,6 +22,19 @@ InputsFile = Annotated[
 ]
 Endpoint = Annotated[str | None, Parameter(name=["--endpoint", "--endpoint-name", "-e"], help="Name of the endpoint.")]
 Yes = Annotated[bool, Parameter(name=["--yes", "-y"], help="Do not ask.", negative=())]
+
+
+def _on_this_machine(kind: object, tokens: Sequence[Token]) -> Path:
+    """A URL would become a folder `s3:`."""
+    (token,) = tokens
+    if re.match(r"[A-Za-z0-9][\w+.-]*:", token.value):
+        raise InvalidDocument(
+            f"{token.keyword} {token.value!r}: must be a folder on this machine (for a name with a colon, ./NAME)"
+        )
+    return Path(token.value).expanduser()
+
+
+LocalFolder = Annotated[Path, Parameter(converter=_on_this_machine)]
 Input = Annotated[
     list[str],
     Parameter(

@@ -67,8 +67,8 @@ def parse(assignments: Iterable[str], onto: dict[str, Any] | None = None) -> dic
 
 
 def _path(text: str) -> Any:
-    value = _value(text)
-    return value if isinstance(value, list) else text  # a folder may be called 2024
+    value: Any = _value(text)
+    return cast("Any", value) if isinstance(value, list) else text  # a folder may be called 2024
 
 
 def _value(text: str) -> Any:
