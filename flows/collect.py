@@ -75,23 +75,41 @@ def write_output(job: Folder, located: list[Located], output: Folder, settings: 
 
             write_parts(found, output, settings.compression)
     except FileExistsError:
-        what = url if name else f"a part or _SUCCESS in {url}"
-        raise AlreadyExists(
-            f"outputs: {what} appeared while the job ran and is not overwritten: move it away and resume the job"
-        ) from None
+        raise _appeared(output, name or "") from None
     return url
+
+
+def _appeared(output: Folder, file_name: str) -> AlreadyExists:
+    what = output.file_url(file_name) if file_name else f"a part or _SUCCESS in {output.url}"
+    return AlreadyExists(
+        f"outputs: {what} appeared while the job ran and is not overwritten: move it away and resume the job"
+    )
+
+
+def _there(output: Folder, file_name: str) -> list[str]:
+    """What of the output file, or ("") folder of files, is there."""
+    if file_name:
+        return [file_name] if output.exists(file_name) else []
+    from .parquet_output import parts_in  # as in writers.py
+
+    return parts_in(output)
+
+
+def check_free(output: Folder, file_name: str) -> None:
+    """Refuse an output that is there since the job was recorded: another job may have been faster. For who holds the
+    claim, before it computes. Raises AlreadyExists."""
+    if _there(output, file_name):
+        raise _appeared(output, file_name)
 
 
 def remove_output(output: Folder, file_name: str) -> None:
     """Remove what a run of the same job that was killed has written, or begun to write."""
-    if file_name:
-        names, is_ours = [file_name], file_name.__eq__
-    else:
-        from .parquet_output import is_part, parts_in  # as in writers.py
-
-        names, is_ours = parts_in(output), is_part
-    for name in names:
+    for name in _there(output, file_name):
         output.remove(name)
+    if file_name:
+        is_ours = file_name.__eq__
+    else:
+        from .parquet_output import is_part as is_ours  # as in writers.py
     with suppress(OSError, StorageFailed):  # who may write may perhaps not list
         output.abandon_uploads(is_ours)
 

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from ..scoring.errors import JobFailed
 from ..scoring.parts import Located, committed
 from ..scoring.shard import Receipt
-from .collect import ERRORS, claim, error_lines, in_order, remove_output, write_errors, write_output
+from .collect import ERRORS, check_free, claim, error_lines, in_order, remove_output, write_errors, write_output
 from .job import Job
 from .mapping import Mapper, Report, Tally, map_shards, pending
 from .plan import Plan
@@ -52,8 +52,11 @@ def score_job(job: Job, make_mapper: MakeMapper, report: Report) -> Summary:
     run, clock = job.begin_run(), _Clock()
     with ExitStack() as stack:
         job.output_folder.make()
-        if settings.file_name is not None and stack.enter_context(claim(job.output_folder, settings.file_name, job.id)):
-            remove_output(job.output_folder, settings.file_name)  # written by a run that was killed just after
+        if (name := settings.file_name) is not None:
+            if stack.enter_context(claim(job.output_folder, name, job.id)):
+                remove_output(job.output_folder, name)  # written by a run that was killed just after
+            else:
+                check_free(job.output_folder, name)
         tally = Tally(plan.items, plan.mini_batches, settings.failures_allowed(plan.items))
         failure = _map(job, plan, run, make_mapper, tally, report)
         clock.lap("score")

@@ -116,6 +116,16 @@ def test_what_a_killed_run_wrote_is_removed(anywhere: Folder, name: str) -> None
     )
 
 
+@pytest.mark.parametrize(("name", "there"), [("x.csv", "x.csv"), ("", "part-00000.parquet"), ("", "_SUCCESS")])
+def test_an_output_that_another_job_wrote_before_this_one_began(output: Folder, name: str, there: str) -> None:
+    collect.check_free(output, name)
+    output.put("mine", b"")
+    collect.check_free(output, name)
+    output.put(there, b"")
+    with pytest.raises(AlreadyExists, match="appeared while the job ran and is not overwritten"):
+        collect.check_free(output, name)
+
+
 def test_an_output_that_appeared_meanwhile_is_kept(job: Folder, output: Folder) -> None:
     output.put("x.csv", b"somebody's")
     with pytest.raises(AlreadyExists, match=r"x.csv appeared while the job ran and is not overwritten: move it away"):
