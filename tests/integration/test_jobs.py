@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import dask.config
 import pandas as pd
 import pytest
 
@@ -247,6 +248,32 @@ def test_a_shard_that_kills_its_workers_is_counted_alone(
     assert ended.state == "Completed"
     assert [(e["item"], e["error_type"]) for e in ended.errors] == [("item-00002.txt", "KilledWorker")]
     assert len(ended.predictions.splitlines()) == 1 + 4
+
+
+def test_a_piece_that_kills_its_workers_is_counted_alone(
+    endpoints: Endpoints, script_deployment: Write, tmp_path: Path
+):
+    """While it is scored its neighbours are staged on the same worker, and die with it."""
+    run = """
+    texts = [Path(p).read_text().split() for p in mini_batch]
+    if "poison" in texts[0]:
+        import signal
+        os.kill(os.getppid(), signal.SIGKILL)
+        time.sleep(60)
+    return pd.DataFrame({"text": [row for text in texts for row in text[1:]]})
+    """
+    rows = ["poison" if number == 25 else f"row-{number:03d}" for number in range(60)]
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "big.csv").write_text("\n".join(["text", *rows, ""]))
+    path = script_deployment(run, mini_batch_size="10 rows")
+    code = path.parent / "code" / "score.py"
+    code.write_text("import pandas as pd\n" + code.read_text())
+    endpoints.deploy(path, "piece-killer")
+    with dask.config.set({"distributed.scheduler.allowed-failures": 1}):
+        ended = endpoints.run("piece-killer", tmp_path / "in")
+    assert ended.state == "Completed", ended.message
+    assert [(e["item"], e["error_type"]) for e in ended.errors] == [("big.csv rows 20-29", "KilledWorker")]
+    assert ended.predictions.decode().split() == ["text", *rows[:20], *rows[30:]]
 
 
 def test_a_running_dask_scheduler(
