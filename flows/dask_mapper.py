@@ -18,6 +18,7 @@ from prefect.states import Cancelled, Crashed
 from prefect_dask.task_runners import PrefectDaskFuture
 
 from ..scoring import slots
+from ..scoring.errors import JobReleased
 from ..scoring.shard import Receipt
 from .job import Job
 from .mapping import Suspected
@@ -25,16 +26,21 @@ from .plan import Plan, Shard, shard_name
 from .score_shard import LimitedSink, fail_shard, score_shard
 from .task_runner import LeanDaskTaskRunner
 
+ENDED = "The job has ended."
+
 _sinks: dict[str, LimitedSink] = {}
 
 
 @task(name="score", persist_result=False, cache_policy=NO_CACHE)
-def score(shard: int, mini_batches: str, job_folder: str, run: int, logging_level: str) -> Receipt:
+def score(shard: int, mini_batches: str, job_folder: str, run: int, logging_level: str) -> Receipt | State[Any]:
     """Score one shard; `mini_batches` only tells a reader of the UI which."""
     logger: Any = get_run_logger()
     sink = _sinks.setdefault(job_folder, LimitedSink(logger, logging_level))
     sink.logger = logger
-    return score_shard(job_folder, shard, run, sink)
+    try:
+        return score_shard(job_folder, shard, run, sink)
+    except JobReleased:  # nobody waits any more; raised, it would be a traceback in the log of the job
+        return Cancelled(message=ENDED)
 
 
 def release(job_folder: str, at_once: bool) -> None:
@@ -86,7 +92,7 @@ class DaskMapper:
         dask.cancel([_dask(future) for future in futures], force=True)
         dask.run(release, self._job.root, True, on_error="ignore")
         for future in futures:
-            self._set_state(future, Cancelled(message="The job has ended."))
+            self._set_state(future, Cancelled(message=ENDED))
 
     def release(self) -> None:
         dask: Any = self._runner.client

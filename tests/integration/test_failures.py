@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import FlowRunFilter, LogFilter
 
 from .conftest import Endpoints
 
@@ -108,6 +110,11 @@ def test_a_passed_threshold_stops_the_rest(endpoints: Endpoints, script_deployme
     assert ended.state == "Failed"
     assert ended.summary["seconds"]["score"] < 15  # all sixty would take thirty
     assert ended.summary["succeeded"] + ended.summary["failed"] < 60
+    with get_client(sync_client=True) as client:
+        parent = FlowRunFilter.model_validate({"parent_flow_run_id": {"any_": [ended.id]}})
+        below = [run.id for run in client.read_flow_runs(flow_run_filter=parent)]
+        logs = client.read_logs(LogFilter.model_validate({"flow_run_id": {"any_": [ended.id, *below]}}))
+    assert below and not [log.message for log in logs if "Traceback" in log.message]
 
 
 def test_zero_successes_fail_whatever_the_threshold(
