@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from typing import Annotated
 
@@ -126,7 +127,13 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command line; a known error is one line on stderr and exit code 1, one of usage 2."""
     os.environ.setdefault("DO_NOT_TRACK", "1")  # Prefect's notice on telemetry would stand between our lines
     try:
-        app(overrides.spread(sys.argv[1:] if arguments is None else arguments))
+        try:
+            app(overrides.spread(sys.argv[1:] if arguments is None else arguments))
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:  # `| head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(128 + signal.SIGPIPE)
     except BatchError as error:
         terminal.note(f"Error: {error}")
         sys.exit(1)

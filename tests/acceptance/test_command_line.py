@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
+import sys
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -189,6 +191,18 @@ def test_a_call_without_data_or_deployment_says_how_to_name_them(cli: Cli, name:
     assert "name the data with --input" in cli("invoke", name, code=1).stderr
     wrong = cli("invoke", "--name", name, "--set", "inputs.data.pat", "x", code=1).stderr
     assert wrong.startswith("Error: inputs.data: {'pat': 'x'} is not understood: give a path")
+
+
+@pytest.mark.usefixtures("server")
+def test_a_reader_that_has_seen_enough():
+    pipe, closed = os.pipe()
+    os.close(pipe)
+    done = subprocess.run(
+        [Path(sys.executable).parent / "prefect-batch", "datastore", "list"],
+        stdout=closed, stderr=subprocess.PIPE, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    os.close(closed)
+    assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, "")
 
 
 def test_no_server(cli: Cli, monkeypatch: pytest.MonkeyPatch):
