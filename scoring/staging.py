@@ -159,7 +159,7 @@ class Staging:
         return os.path.join(source.path, item.path)  # noqa: PTH118
 
     def _bring(self, items: list[Item], folder: Path) -> list[str | Exception]:
-        targets = [folder / str(item.source) / _inside(item.path) for item in items]
+        targets = _targets(items, folder)
         outcome: list[str | Exception] = [str(target) for target in targets]
         whole: dict[int, list[int]] = {}
         for at, item in enumerate(items):
@@ -197,6 +197,20 @@ class Staging:
         except Unreadable as error:
             return error
         return str(target)
+
+
+def _targets(items: list[Item], folder: Path) -> list[Path]:
+    """Where each is brought.
+
+    An object store may hold `x.csv` beside `x.csv/a.csv`, which no disk does: such a file goes into another tree, in
+    which all lie equally deep.
+    """
+    paths = [_inside(item.path) for item in items]
+    above = {(item.source, parent) for item, path in zip(items, paths, strict=True) for parent in path.parents}
+    return [
+        folder / (f"{item.source}-{len(path.parts)}" if (item.source, path) in above else str(item.source)) / path
+        for item, path in zip(items, paths, strict=True)
+    ]
 
 
 def _inside(path: str) -> PurePosixPath:

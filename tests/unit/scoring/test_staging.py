@@ -36,6 +36,14 @@ def put(folder: Folder, *names: str) -> list[Item]:
     return [Item(name, name, 0, len(name.encode())) for name in names]
 
 
+def write_names(names: list[str], targets: list[Path], limit: int, stopped: object) -> list[Exception | None]:
+    """The `fetch` of a storage whose files hold their own names."""
+    for name, target in zip(names, targets, strict=True):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(name)
+    return [None] * len(names)
+
+
 def test_files_of_a_local_folder_stay_where_they_are(tmp_path: Path, scratch: Path) -> None:
     folder = Folder(str(tmp_path / "data"))
     staged = Staging([folder], scratch, unchanged=True).stage(put(folder, "x/a.csv"))
@@ -58,18 +66,19 @@ def test_remote_files_come_under_their_own_names_and_go_again(remote: Folder, sc
 
 def test_keys_that_are_no_paths_stay_inside(remote: Folder, scratch: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Object stores know names only, and `../x` is one."""
-
-    def fetched(names: list[str], targets: list[Path], limit: int, stopped: object) -> list[Exception | None]:
-        for name, target in zip(names, targets, strict=True):
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_text(name)
-        return [None] * len(names)
-
-    monkeypatch.setattr(remote, "fetch", fetched)
+    monkeypatch.setattr(remote, "fetch", write_names)
     names = ["../../x", "/x", "a//x", "a/x", "./x"]
     staged = Staging([remote], scratch, unchanged=False).stage([Item(name, name) for name in names])
     assert [Path(item.path).read_text() for item in staged.items] == names
     assert all(Path(item.path).resolve().is_relative_to(scratch) for item in staged.items)
+
+
+def test_a_key_that_others_have_as_their_folder(remote: Folder, scratch: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote, "fetch", write_names)
+    names = ["x.csv", "x.csv/a.csv", "x.csv/a.csv/b.csv"]
+    staged = Staging([remote], scratch, unchanged=False).stage([Item(name, name) for name in names])
+    assert [Path(item.path).read_text() for item in staged.items] == names
+    assert [Path(item.path).name for item in staged.items] == ["x.csv", "a.csv", "b.csv"]
 
 
 def test_an_item_that_cannot_be_brought_is_its_own_error(remote: Folder, scratch: Path) -> None:
