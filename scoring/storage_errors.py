@@ -105,6 +105,8 @@ def _reason(links: list[BaseException], redact: Redaction) -> str:
 def _advice(error: Exception) -> str:
     if isinstance(error, NotImplementedError):
         return ": this kind of storage cannot do that"
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return ": make room on that disk (the temporary folder's, for a remote storage), then run it again"
     if retries.is_transient(error):
         return " (tried several times: check that the storage can be reached and is well, then run it again)"
     return ""

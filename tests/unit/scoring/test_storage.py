@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import pickle
 import shutil
@@ -498,3 +499,9 @@ def test_fetch_ends_early_when_it_is_told_to(slow: Folder, tmp_path: Path) -> No
     assert 0 < len(list(tmp_path.glob("[0-9]*"))) < 200
     assert {type(error) for error in errors} == {type(None), JobReleased}
     assert not list(tmp_path.glob(".*"))
+
+
+def test_a_full_disk_is_said_and_not_tried_again(slow: Folder, tmp_path: Path) -> None:
+    slow.fs.wrong = {"in/x": [OSError(errno.ENOSPC, "No space left on device")]}
+    (error,) = slow.fetch(["x"], [tmp_path / "x"])
+    assert str(error).startswith("cannot fetch slow://in/x: No space left on device: make room on that disk")
