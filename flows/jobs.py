@@ -34,6 +34,8 @@ from .job import OUTPUT_NAME, RECORD, Job, job_root
 from .progress import PROGRESS
 
 POLL_SECONDS = 0.5
+_TOLD_BY_STATES = ("Beginning flow run ", "Finished in state ")
+"""How Prefect's own lines begin that say once more what a job's states say."""
 
 
 @dataclass
@@ -198,7 +200,8 @@ def _logs(client: SyncPrefectClient, flow_run: FlowRun) -> list[Log]:
             }
         )
         found += client.read_logs(only, limit=200, sort=LogSort.TIMESTAMP_DESC)
-    return sorted(found, key=lambda log: log.timestamp)
+    told = (log for log in found if not log.message.startswith(_TOLD_BY_STATES))
+    return sorted(told, key=lambda log: log.timestamp)
 
 
 def cancel(client: SyncPrefectClient, flow_run: FlowRun) -> None:

@@ -50,7 +50,7 @@ def test_from_endpoint_to_predictions(
     numbered_files(5)
     done = cli("invoke", name, "--input", "items-5/", "--set", "mini_batch_size=1", "--stream", cwd=tmp_path)
     job = done.stdout.strip()
-    assert "Completed: 5 of 5 files scored" in done.stderr
+    assert "Completed: 5 of 5 files scored" in done.stderr and "Finished in state" not in done.stderr
     shown = cli("job", "show", job).stdout
     assert re.search(r"mini batches +5\n", shown) and re.search(r"state +Completed\n", shown)
     assert job in cli("job", "list", "-e", name).stdout
