@@ -324,5 +324,6 @@ def test_the_record_tells_what_ran(endpoints: Endpoints, script_deployment: Writ
     assert record["deployment"]["version"] == 1 and record["endpoint"] == "record"
     assert len(record["deployment"]["code_snapshot"]["digest"]) == 64
     assert {"prefect", "dask", "mlflow", "python"} <= set(record["versions"])
-    assert Path(record["input"]["url"]).is_absolute()
+    assert Path(record["input"]["places"][0]["location"]["url"]).is_absolute()
+    assert Path(record["output"]["url"]).is_absolute()
     assert json.loads((ended.folder / "plan.json").read_text())["items"] == 2
