@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 
 from ..blocks.settings import ModelSettings
 from ..scoring.endings import TEXT, ending
 from ..scoring.errors import StorageFailed
 from ..scoring.items import Item
+from ..scoring.lookahead import map_ahead
 from ..scoring.splitting import Target, split, splittable, why_whole
 from ..scoring.storage import Folder
 
@@ -23,14 +22,7 @@ Parts = tuple[list[tuple[Item, int]], str | None]
 def split_all(items: Iterable[Item], folders: list[Folder], settings: ModelSettings) -> Iterator[Parts]:
     """Each file's parts, in order, for mini-batches given in bytes or rows; several files are read at once."""
     target = Target(size=settings.batch_bytes, rows=settings.batch_rows)
-    waiting: deque[Future[Parts]] = deque()
-    with ThreadPoolExecutor(_SCANNERS, "splitting") as pool:
-        for item in items:
-            waiting.append(pool.submit(_split, item, folders[item.source], target))
-            if len(waiting) > 2 * _SCANNERS:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+    return map_ahead(lambda item: _split(item, folders[item.source], target), items, _SCANNERS, 2 * _SCANNERS)
 
 
 def _split(item: Item, folder: Folder, target: Target) -> Parts:

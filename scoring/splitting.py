@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections import deque
 from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -16,6 +14,7 @@ from .csv_records import UTF8_BOM, NotSplittable, Offsets, RowScanner, csv_scann
 from .endings import COLUMNAR, JSON_LINES, TABLES, ending
 from .errors import Unreadable
 from .items import Piece
+from .lookahead import map_ahead
 from .storage import Folder
 
 _STREAMS = {".gz": "gzip", ".zst": "zstd", ".bz2": "bzip2", ".xz": "xz", ".zip": "zip"}
@@ -184,17 +183,12 @@ def _blocks(folder: Folder, name: str, start: int, end: int) -> Generator[bytes]
 
     Raises Unreadable where the file ends before `end`.
     """
-    pending: deque[tuple[Future[bytes], int]] = deque()
-    offsets = iter(range(start, end, _READ))
-    with ThreadPoolExecutor(_AHEAD) as pool:
-        while True:
-            for offset in itertools.islice(offsets, _AHEAD + 1 - len(pending)):
-                stop = min(offset + _READ, end)
-                pending.append((pool.submit(folder.read, name, offset, stop), stop - offset))
-            if not pending:
-                return
-            future, wanted = pending.popleft()
-            block = future.result()
-            if len(block) != wanted:
-                raise _changed(name)
-            yield block
+
+    def read(offset: int) -> bytes:
+        stop = min(offset + _READ, end)
+        block = folder.read(name, offset, stop)
+        if len(block) != stop - offset:
+            raise _changed(name)
+        return block
+
+    return map_ahead(read, range(start, end, _READ), _AHEAD, _AHEAD)
