@@ -12,6 +12,7 @@ from ..scoring.errors import AlreadyExists, BatchError, StorageFailed
 from ..scoring.parts import Located, Outcome
 from ..scoring.storage import Folder
 from .committed_rows import CommittedRows
+from .parts_folder import SUCCESS, is_part, parts_in
 from .writers import WRITERS
 
 ERRORS = "errors.jsonl"
@@ -80,7 +81,7 @@ def write_output(job: Folder, located: list[Located], output: Folder, settings: 
 
 
 def _appeared(output: Folder, file_name: str) -> AlreadyExists:
-    what = output.file_url(file_name) if file_name else f"a part or _SUCCESS in {output.url}"
+    what = output.file_url(file_name) if file_name else f"a part or {SUCCESS} in {output.url}"
     return AlreadyExists(
         f"outputs: {what} appeared while the job ran and is not overwritten: move it away and resume the job"
     )
@@ -90,8 +91,6 @@ def _there(output: Folder, file_name: str) -> list[str]:
     """What of the output file, or ("") folder of files, is there."""
     if file_name:
         return [file_name] if output.exists(file_name) else []
-    from .parquet_output import parts_in  # as in writers.py
-
     return parts_in(output)
 
 
@@ -106,10 +105,7 @@ def remove_output(output: Folder, file_name: str) -> None:
     """Remove what a run of the same job that was killed has written, or begun to write."""
     for name in _there(output, file_name):
         output.remove(name)
-    if file_name:
-        is_ours = file_name.__eq__
-    else:
-        from .parquet_output import is_part as is_ours  # as in writers.py
+    is_ours = file_name.__eq__ if file_name else is_part
     with suppress(OSError, StorageFailed):  # who may write may perhaps not list
         output.abandon_uploads(is_ours)
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import re
 from collections.abc import Iterator
 from typing import IO, Any
 
@@ -17,12 +16,11 @@ import pyarrow.parquet  # pyright: ignore[reportMissingTypeStubs]
 from ..scoring.errors import StorageFailed
 from ..scoring.storage import Folder
 from .committed_rows import CommittedRows
+from .parts_folder import SUCCESS, part_name, parts_in
 from .row_groups import BYTES, regroup
 
-SUCCESS = "_SUCCESS"
 PART_BYTES = 128 * 1024 * 1024
 """What a file of a folder has at most, unless a row group is larger in the file than in memory."""
-_PART = re.compile(r"part-\d{5,}\.parquet")
 pa: Any = pyarrow
 pq: Any = pyarrow.parquet
 
@@ -48,7 +46,7 @@ def write_parts(found: CommittedRows, output: Folder, compression: str | None) -
     written: list[str] = []
     try:
         while group is not None or not written:
-            name = f"part-{len(written):05d}.parquet"
+            name = part_name(len(written))
             with output.create_stream(name) as stream:
                 group = _write_part(stream, schema, compression, group, groups)
             written.append(name)
@@ -69,15 +67,6 @@ def _write_part(stream: IO[bytes], schema: Any, compression: str | None, group: 
             if stream.tell() > PART_BYTES - BYTES:
                 break
     return group
-
-
-def parts_in(output: Folder) -> list[str]:
-    """What of a folder of Parquet files is there; _SUCCESS, which says that it is whole, comes first."""
-    return [name for name in output.names() if name == SUCCESS or is_part(name)]
-
-
-def is_part(name: str) -> bool:
-    return _PART.fullmatch(name) is not None
 
 
 def _schema(found: CommittedRows) -> Any:
