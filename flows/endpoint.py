@@ -54,8 +54,8 @@ def endpoint(
     try:
         with get_client(sync_client=True) as client:
             root = job_root(client, job_id)
-            if open_folder(root).exists(RECORD):
-                job = Job.load(open_folder(root))
+            if (folder := open_folder(root)).exists(RECORD):
+                job = Job.load(folder)
                 logger.info("Job %s goes on from its committed parts", job_id)
             else:
                 call = {

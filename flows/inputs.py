@@ -80,15 +80,14 @@ class Input(BaseModel):
 
     def items(self) -> Iterator[Item]:
         """Every file, place by place, in the order of their names. Raises NoItems at the first step when none is."""
-        found = itertools.chain.from_iterable(self._of(number) for number in range(len(self.places)))
+        found = itertools.chain.from_iterable(map(self._of, itertools.count(), self.places, self.sources()))
         first = next(found, None)
         if first is None:
             filtered = " that include and exclude leave" if self.include or self.exclude else ""
             raise NoItems(f"{self.url} holds no file to score{filtered}: point the job at one file at least")
         return itertools.chain([first], found)
 
-    def _of(self, number: int) -> Iterator[Item]:
-        place, labels = self.places[number], [source.label for source in self.sources()]
+    def _of(self, number: int, place: Place, source: Source) -> Iterator[Item]:
         folder = place.location.open()
         if place.file is not None:
             listed: Iterable[tuple[str, int | None]] = [(place.file, folder.stat(place.file).size)]
@@ -96,7 +95,7 @@ class Input(BaseModel):
             wanted = _Wanted(place.pattern, self.include, self.exclude)
             listed = ((found.name, found.size) for found in folder.walk(_hidden) if wanted(found.name))
         for path, size in listed:
-            yield Item(f"{labels[number]}/{path}" if labels[number] else path, path, number, size)
+            yield Item(source.item_name(path), path, number, size)
 
 
 def _shown(place: Place) -> str:

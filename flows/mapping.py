@@ -88,22 +88,10 @@ def map_shards(mapper: Mapper, shards: Iterable[Shard], tally: Tally, report: Re
     A shard that was on workers which died is run again at the end, alone: only then is it known to be the cause.
     Raises what a shard raises: InitFailed, or an error of the machinery.
     """
-    suspects: list[Shard] = []
     try:
-        for handle, shard in _bounded(mapper, shards, mapper.ahead):
-            try:
-                tally.add(mapper.receipt(handle, shard, alone=False))
-            except Suspected:
-                suspects.append(shard)
-                continue
-            report(tally)
-            if tally.exceeded:
-                break
-        for handle, shard in _bounded(mapper, () if tally.exceeded else suspects, ahead=1):
-            tally.add(mapper.receipt(handle, shard, alone=True))
-            report(tally)
-            if tally.exceeded:
-                break
+        suspects = _run(mapper, shards, tally, report, mapper.ahead, alone=False)
+        if not tally.exceeded:
+            _run(mapper, suspects, tally, report, ahead=1, alone=True)
     except BaseException:
         mapper.abort()
         raise
@@ -111,6 +99,21 @@ def map_shards(mapper: Mapper, shards: Iterable[Shard], tally: Tally, report: Re
         mapper.abort()
     else:
         mapper.release()
+
+
+def _run(mapper: Mapper, shards: Iterable[Shard], tally: Tally, report: Report, ahead: int, alone: bool) -> list[Shard]:
+    """Run shards until the tally is exceeded; returns those that are suspected."""
+    suspects: list[Shard] = []
+    for handle, shard in _bounded(mapper, shards, ahead):
+        try:
+            tally.add(mapper.receipt(handle, shard, alone))
+        except Suspected:
+            suspects.append(shard)
+            continue
+        report(tally)
+        if tally.exceeded:
+            break
+    return suspects
 
 
 def _bounded(mapper: Mapper, shards: Iterable[Shard], ahead: int) -> Iterator[tuple[Any, Shard]]:

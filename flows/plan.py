@@ -35,6 +35,10 @@ class Source(BaseModel):
     reference: str
     label: str = ""
 
+    def item_name(self, path: str) -> str:
+        """What an item of that path in the folder is called in the job."""
+        return f"{self.label}/{path}" if self.label else path
+
 
 class Shard(BaseModel):
     """A run of mini-batches [first, first + count), in bytes [start, end) of plan.jsonl; `cost` in bytes to score."""
@@ -77,8 +81,7 @@ class Plan(BaseModel):
             yield MiniBatch(number, [self._item(*fields) for fields in json.loads(line)])
 
     def _item(self, path: str, size: int | None, source: int = 0, *piece: int | None) -> Item:
-        label = self.sources[source].label
-        name = f"{label}/{path}" if label else path
+        name = self.sources[source].item_name(path)
         if not piece:
             return Item(name, path, source, size)
         file_size, *numbers = piece
