@@ -56,7 +56,6 @@ _PATH: dict[str, Any] = {"type": "string", "minLength": 1}
 _PATHS: dict[str, Any] = {"type": "array", "items": _PATH, "minItems": 1}
 _ONE_OR_MORE: dict[str, Any] = {"anyOf": [{**_PATH, "title": "one"}, {**_PATHS, "title": "several"}]}
 _DATA_TYPE: dict[str, Any] = {
-    "title": "type",
     "type": "string",
     "enum": ["uri_folder", "uri_file", "UriFolder", "UriFile"],  # the latter as Azure's REST API spells them
 }
@@ -95,24 +94,30 @@ def _inputs(default: ModelDeployment | None) -> dict[str, Any]:
     }
 
 
-def _data() -> dict[str, Any]:
-    filtered: dict[str, Any] = {
-        "title": "path with filters",
+def _pointer(
+    title: str, path: dict[str, Any], modes: list[str], more: dict[str, dict[str, Any]] | None = None
+) -> dict[str, Any]:
+    """A mapping with a path, and what may stand beside it."""
+    properties: dict[str, Any] = {"path": path, "type": _DATA_TYPE, "mode": {"type": "string", "enum": modes}}
+    return {
+        "title": title,
         "type": "object",
-        "properties": {
-            "path": {**_ONE_OR_MORE, "title": "path", "description": "Folders, files or both."},
-            "type": _DATA_TYPE,
-            "mode": {"title": "mode", "type": "string", "enum": ["ro_mount", "download", "direct"]},
-            "include": {
-                **_ONE_OR_MORE,
-                "title": "include",
-                "description": "Files to score, such as *.csv; by default all.",
-            },
-            "exclude": {**_ONE_OR_MORE, "title": "exclude", "description": "Files to leave out, such as *_old.csv."},
-        },
+        "properties": {name: {"title": name, **schema} for name, schema in (properties | (more or {})).items()},
         "required": ["path"],
         "additionalProperties": False,
     }
+
+
+def _data() -> dict[str, Any]:
+    filtered = _pointer(
+        "path with filters",
+        {**_ONE_OR_MORE, "description": "Folders, files or both."},
+        ["ro_mount", "download", "direct"],
+        {
+            "include": {**_ONE_OR_MORE, "description": "Files to score, such as *.csv; by default all."},
+            "exclude": {**_ONE_OR_MORE, "description": "Files to leave out, such as *_old.csv."},
+        },
+    )
     return {"anyOf": [{**_PATH, "title": "path"}, {**_PATHS, "title": "several paths"}, filtered]}
 
 
@@ -131,17 +136,8 @@ def _param(name: str, param: Param) -> dict[str, Any]:
 
 
 def _outputs() -> dict[str, Any]:
-    typed: dict[str, Any] = {
-        "title": "path with type",
-        "type": "object",
-        "properties": {
-            "path": {**_PATH, "title": "path", "description": "A folder; with type uri_file also a file."},
-            "type": _DATA_TYPE,
-            "mode": {"title": "mode", "type": "string", "enum": ["rw_mount", "upload"]},
-        },
-        "required": ["path"],
-        "additionalProperties": False,
-    }
+    path = {**_PATH, "description": "A folder; with type uri_file also a file."}
+    typed = _pointer("path with type", path, ["rw_mount", "upload"])
     one: dict[str, Any] = {"anyOf": [{**_PATH, "title": "path"}, typed]}
     described = "Folder for the output, as a path or a URL; by default one of the job's own in the default datastore."
     return {
