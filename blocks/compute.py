@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Protocol
 
 from prefect.blocks.core import Block
 from prefect.client.orchestration import SyncPrefectClient
@@ -11,7 +11,6 @@ from pydantic import BeforeValidator, Field, model_validator
 from ..scoring.errors import InvalidDocument, NotFound
 from . import store
 from .names import Name
-from .settings import ModelSettings
 
 LOCAL = "local"
 DASK_CONFIG: dict[str, Any] = {
@@ -20,6 +19,16 @@ DASK_CONFIG: dict[str, Any] = {
     # It looks at every thread each 10 ms, and what is worth knowing happens in the scoring processes.
     "distributed.worker.profile.enabled": False,
 }
+
+
+class Capacity(Protocol):
+    """What settings say of how much of a cluster a job takes."""
+
+    @property
+    def instance_count(self) -> int: ...
+
+    @property
+    def max_concurrency_per_instance(self) -> int: ...
 
 
 def _kind(value: Any) -> Any:
@@ -53,7 +62,7 @@ class ComputeCluster(Block):
             raise ValueError(f"min_instances: {self.min_instances} is more than max_instances: {self.max_instances}")
         return self
 
-    def check(self, settings: ModelSettings) -> None:
+    def check(self, settings: Capacity) -> None:
         """Refuse a job that the cluster can never hold. Raises InvalidDocument."""
         if self.type == LOCAL and settings.instance_count > self.max_instances:
             raise InvalidDocument(
@@ -61,10 +70,11 @@ class ComputeCluster(Block):
                 f"(max_instances: {self.max_instances})"
             )
 
-    def runner_arguments(self, settings: ModelSettings, threads: int = 1) -> dict[str, Any]:
+    def runner_arguments(self, settings: Capacity, threads: int = 1) -> dict[str, Any]:
         """Arguments of DaskTaskRunner for a job with these settings.
 
-        On a local cluster an instance is one Dask worker, with `threads` threads for each of its scoring processes.
+        On a local cluster an instance is one Dask worker, with `threads` threads for each of its scoring processes
+        or steps.
         """
         if self.type == "address":
             return {"address": self.address}

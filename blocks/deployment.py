@@ -1,102 +1,29 @@
-"""A model deployment: a model, perhaps a scoring script, the compute and the settings that jobs start from.
+"""Batch deployments of both types, in the versions that an endpoint has of them.
 
 Each `deployment create` makes a new version, a document that is never changed; jobs record the version they ran.
 """
 
 from __future__ import annotations
 
-import ast
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, TypeVar
 
-from prefect.blocks.core import Block
 from prefect.client.orchestration import SyncPrefectClient
-from pydantic import Field, field_validator
 
 from ..scoring.errors import AlreadyExists, InvalidDocument, NotFound
 from . import store
-from .documents import load_yaml, validate
-from .model_params import ParamsSchema
-from .names import Name, strip_reference, version_name
-from .settings import Document, InstanceCount, ModelSettings
-from .snapshot import Snapshot
+from .documents import load_yaml
+from .model_deployment import ModelDeployment, check_source, parse_model_deployment
+from .pipeline_deployment import PipelineDeployment, parse_pipeline_deployment
 
-_SYSTEM_KEYS = {"version", "created_at", "model_snapshot", "code_snapshot", "params_schema"}
-_SETTINGS_KEYS = set(ModelSettings.model_fields)
-_FLAT_KEYS = _SETTINGS_KEYS - {"instance_count", "output_format", "output_compression", "output_columns"}
+Deployment = ModelDeployment | PipelineDeployment
+_KINDS: tuple[type[ModelDeployment], type[PipelineDeployment]] = (ModelDeployment, PipelineDeployment)
+D = TypeVar("D", ModelDeployment, PipelineDeployment)
 
 
-class CodeConfiguration(Document):
-    """The folder with the scoring script, and the script in it."""
-
-    code: str = "."
-    scoring_script: str
-
-
-class Resources(Document):
-    """`resources:` of a deployment; instance_count is taken over into settings."""
-
-    instance_count: InstanceCount | None = None
-    instance_type: str | None = None
-    max_instance_count: int | None = None
-    properties: dict[str, Any] | None = None
-    locations: list[str] | None = None
-    shm_size: str | None = None
-    docker_args: str | list[str] | None = None
-
-
-class ModelSource(Document):
-    """`model:` given inline."""
-
-    name: str | None = None
-    version: str | int | None = None
-    description: str | None = None
-    type: Literal["mlflow_model", "custom_model", "triton_model"] | None = None
-    path: str
-
-
-class ModelDeployment(Block):
-    """One version of a model deployment behind a batch endpoint. Immutable: a change makes a new version."""
-
-    _block_type_name = "Model Deployment"
-    _block_type_slug = "model-deployment"
-
-    name: Name
-    endpoint_name: Name
-    type: Literal["model"] = "model"
-    description: str | None = None
-    tags: dict[str, Any] = Field(default_factory=dict)
-    properties: dict[str, Any] = Field(default_factory=dict)
-    model: str | ModelSource | None = Field(default=None, description="A folder or file, or a registered model.")
-    code_configuration: CodeConfiguration | None = None
-    environment: str | dict[str, Any] | None = Field(default=None, description="Recorded; jobs use the worker's.")
-    compute: str = Field(default="local", description="Name of a Compute Cluster.")
-    resources: Resources | None = None
-    settings: ModelSettings = Field(default_factory=ModelSettings)
-    version: int = 0
-    created_at: datetime = Field(default_factory=lambda: datetime.now(UTC))
-    model_snapshot: Snapshot | None = None
-    code_snapshot: Snapshot | None = None
-    params_schema: ParamsSchema | None = Field(default=None, description="Parameters of the model; null if not known.")
-
-    @field_validator("compute")
-    @classmethod
-    def _compute_name(cls, value: str) -> str:
-        return strip_reference(value)
-
-    @property
-    def document_name(self) -> str:
-        """Name of the block document of this version."""
-        return version_name(self.endpoint_name, self.name, self.version)
-
-    @property
-    def model_reference(self) -> str | None:
-        return self.model.path if isinstance(self.model, ModelSource) else self.model
-
-
-def parse_deployment(data: dict[str, Any], where: str, endpoint: str | None = None) -> ModelDeployment:
-    """A deployment document as its user wrote it: nested (`type: model`, `settings:`) or Azure ML's flat legacy form.
+def parse_deployment(data: dict[str, Any], where: str, endpoint: str | None = None) -> Deployment:
+    """A deployment document as its user wrote it.
 
     Args:
         data: the mapping, `$schema` or not.
@@ -110,93 +37,41 @@ def parse_deployment(data: dict[str, Any], where: str, endpoint: str | None = No
         data["endpoint_name"] = endpoint
     kind = data.get("type")
     if kind == "pipeline":
-        raise InvalidDocument(f"{where}: type: pipeline is not supported yet: use type: model")
+        return parse_pipeline_deployment(data, where)
     if kind not in (None, "model"):
-        raise InvalidDocument(f"{where}: type: {kind!r} is not known: use type: model")
-    flat = [key for key in data if key in _SETTINGS_KEYS]
-    if kind is None and "settings" in data:
-        raise InvalidDocument(f"{where}: settings goes with `type: model`: add that line")
-    if kind is None:
-        data["settings"] = {key: data.pop(key) for key in flat if key in _FLAT_KEYS}
-    elif flat == ["error_threshold"]:
-        settings = _mapping(data, "settings", where)
-        if "error_threshold" in settings:
-            raise InvalidDocument(f"{where}: error_threshold stands at the top and under settings: keep one")
-        data["settings"] = {**settings, "error_threshold": data.pop("error_threshold")}
-    elif flat:
-        raise InvalidDocument(f"{where}: {flat[0]} belongs under settings with `type: model`")
-    _take_instance_count(data, where)
-    allowed = set(ModelDeployment.model_fields) - _SYSTEM_KEYS
-    if kind is None:  # what the user may write is what the message should name
-        allowed |= _FLAT_KEYS
-    return validate(ModelDeployment, {**data, "type": "model"}, where, allowed)
+        raise InvalidDocument(f"{where}: type: {kind!r} is not known: use type: model or type: pipeline")
+    return parse_model_deployment(data, where)
 
 
-def _mapping(data: dict[str, Any], key: str, where: str) -> dict[str, Any]:
-    value: Any = data.get(key) or {}
-    if not isinstance(value, dict):
-        raise InvalidDocument(f"{where}: {key}: {value!r} must be a mapping of keys to values")
-    return cast("dict[str, Any]", value)
-
-
-def _take_instance_count(data: dict[str, Any], where: str) -> None:
-    count = _mapping(data, "resources", where).get("instance_count")
-    settings = _mapping(data, "settings", where)
-    if count is not None:
-        if "instance_count" in settings:
-            raise InvalidDocument(f"{where}: instance_count stands under resources and under settings: keep one")
-        settings = {**settings, "instance_count": count}
-    if "settings" in data or settings:
-        data["settings"] = settings
-
-
-def load_deployment(path: Path, endpoint: str | None = None, name: str | None = None) -> ModelDeployment:
-    """A deployment file, checked together with the script it names. Raises InvalidDocument."""
+def load_deployment(path: Path, endpoint: str | None = None, name: str | None = None) -> Deployment:
+    """A deployment file, checked together with what it names. Raises InvalidDocument."""
     data = load_yaml(path)
     if name is not None:
         data["name"] = name
     deployment = parse_deployment(data, str(path), endpoint)
-    if deployment.code_configuration is not None:
-        _check_script(path, deployment.code_configuration)
-    elif deployment.model is None:
-        raise InvalidDocument(f"{path}: model is missing: name an MLflow model, or give code_configuration")
+    if isinstance(deployment, ModelDeployment):
+        check_source(deployment, path)
     return deployment
 
 
-def _check_script(path: Path, code: CodeConfiguration) -> None:
-    folder = (path.parent / code.code).resolve()
-    script = folder / code.scoring_script
-    if not folder.is_dir():
-        raise InvalidDocument(f"{path}: code_configuration.code: {code.code!r} is not a folder (looked at {folder})")
-    if not script.is_file():
-        raise InvalidDocument(
-            f"{path}: code_configuration.scoring_script: {code.scoring_script!r} is not in {folder}: "
-            "give its path relative to code_configuration.code"
-        )
-    try:
-        tree = ast.parse(script.read_bytes(), str(script))
-    except (SyntaxError, ValueError) as error:
-        line = f" line {error.lineno}:" if isinstance(error, SyntaxError) else ""
-        raise InvalidDocument(f"{script}:{line} not valid Python: {error.args[0]}") from None
-    names = {n.name for n in ast.walk(tree) if isinstance(n, (ast.FunctionDef, ast.AsyncFunctionDef))}
-    names |= {a.asname or a.name for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) for a in n.names}
-    names |= {t.id for n in ast.walk(tree) if isinstance(n, ast.Assign) for t in n.targets if isinstance(t, ast.Name)}
-    if "*" not in names and (lacking := {"init", "run"} - names):
-        raise InvalidDocument(f"{script}: has no function {min(lacking)}(): a scoring script defines init() and run()")
-
-
-def versions(client: SyncPrefectClient, endpoint: str, name: str | None = None) -> list[ModelDeployment]:
+def versions(client: SyncPrefectClient, endpoint: str, name: str | None = None) -> list[Deployment]:
     """All versions of an endpoint's deployments, or of one of them, oldest first."""
     equal = {"endpoint_name": endpoint} | ({"name": name} if name else {})
-    return sorted(store.list_all(ModelDeployment, client, **equal), key=lambda d: (d.name, d.version))
+    found: list[Deployment] = [one for kind in _KINDS for one in store.list_all(kind, client, **equal)]
+    return sorted(found, key=lambda deployment: (deployment.name, deployment.version))
 
 
-def latest(client: SyncPrefectClient, endpoint: str) -> dict[str, ModelDeployment]:
+def latest(client: SyncPrefectClient, endpoint: str) -> dict[str, Deployment]:
     """The newest version of each deployment of an endpoint, by name."""
     return {deployment.name: deployment for deployment in versions(client, endpoint)}
 
 
-def find_deployment(client: SyncPrefectClient, endpoint: str, name: str) -> ModelDeployment:
+def endpoints_with(client: SyncPrefectClient, name: str) -> list[str]:
+    """Endpoints that have a deployment of that name."""
+    return sorted({one.endpoint_name for kind in _KINDS for one in store.list_all(kind, client, name=name)})
+
+
+def find_deployment(client: SyncPrefectClient, endpoint: str, name: str) -> Deployment:
     """The newest version of one deployment of an endpoint. Raises NotFound naming those that there are."""
     known = latest(client, endpoint)
     if name.lower() not in known:
@@ -205,7 +80,7 @@ def find_deployment(client: SyncPrefectClient, endpoint: str, name: str) -> Mode
     return known[name.lower()]
 
 
-def create_version(client: SyncPrefectClient, deployment: ModelDeployment) -> ModelDeployment:
+def create_version(client: SyncPrefectClient, deployment: D) -> D:
     """Save as the next version of its name; two callers at once get two versions."""
     while True:
         held = versions(client, deployment.endpoint_name, deployment.name)
@@ -224,4 +99,4 @@ def delete_deployment(client: SyncPrefectClient, endpoint: str, name: str) -> No
     if not held:
         raise NotFound(f"Deployment {name!r} does not exist for endpoint {endpoint!r}")
     for deployment in held:
-        store.delete(ModelDeployment, deployment.document_name, client)
+        store.delete(type(deployment), deployment.document_name, client)

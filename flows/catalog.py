@@ -14,7 +14,7 @@ from ..blocks import store
 from ..blocks.compute import find_compute
 from ..blocks.datastore import Datastore, default_datastore
 from ..blocks.deployment import (
-    ModelDeployment,
+    Deployment,
     create_version,
     delete_deployment,
     find_deployment,
@@ -22,8 +22,10 @@ from ..blocks.deployment import (
     load_deployment,
 )
 from ..blocks.endpoint import BatchEndpoint, Defaults
+from ..blocks.model_deployment import ModelDeployment
 from ..blocks.model_params import params_of
 from ..blocks.model_source import local_copy, mlflow_folder
+from ..blocks.pipeline_deployment import PipelineDeployment
 from ..blocks.snapshot import take
 from ..scoring.errors import AlreadyExists, BatchError, InvalidDocument
 from .parameters import parameter_schema
@@ -81,7 +83,7 @@ def create_deployment(
     endpoint: str | None = None,
     name: str | None = None,
     set_default: bool = False,
-) -> ModelDeployment:
+) -> Deployment:
     """Make the next version of the deployment that a file describes, with its code and model copied.
 
     Args:
@@ -95,6 +97,8 @@ def create_deployment(
     deployment = load_deployment(path, endpoint, name)
     store.load(BatchEndpoint, deployment.endpoint_name, client)
     find_compute(client, deployment.compute).check(deployment.settings)
+    if not isinstance(deployment, ModelDeployment):
+        raise InvalidDocument(f"{path}: type: pipeline is not supported yet: use type: model")
     stored = create_version(client, take_snapshots(deployment, path, default_datastore(client)))
     if set_default:
         update_endpoint(client, stored.endpoint_name, stored.name, None)
@@ -141,6 +145,7 @@ def publish(client: SyncPrefectClient, name: str) -> None:
     endpoint = store.load(BatchEndpoint, name, client)
     deployments = latest(client, name)
     default = deployments.get(endpoint.defaults.deployment_name or "")
+    assert not isinstance(default, PipelineDeployment)
     schema = parameter_schema(default, list(deployments))
     description = endpoint.description or f"Batch endpoint {name}."
     if (held := _prefect_deployment(client, name)) is not None:

@@ -23,7 +23,7 @@ import socket
 from datetime import UTC, datetime
 from functools import cached_property
 from importlib.metadata import version
-from typing import Any
+from typing import Any, Self
 
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import FlowRunFilter
@@ -31,8 +31,8 @@ from pydantic import BaseModel, Field, ValidationError
 
 from ..blocks.compute import ComputeCluster
 from ..blocks.datastore import default_datastore, open_folder
-from ..blocks.deployment import ModelDeployment
 from ..blocks.documents import explain
+from ..blocks.model_deployment import ModelDeployment
 from ..blocks.settings import ModelSettings
 from ..scoring.errors import BatchError, NotFound
 from ..scoring.storage import Folder
@@ -44,17 +44,14 @@ OUTPUT_NAME = "score"
 _PACKAGES = ("prefect-batch", "prefect", "prefect-dask", "dask", "pandas", "pyarrow", "fsspec", "mlflow")
 
 
-class Job(BaseModel):
-    """What a job was asked and what that meant when it was first started. Never changed after."""
+class JobRecord(BaseModel):
+    """What every job was asked and what that meant when it was first started. Never changed after."""
 
     id: str
     endpoint: str | None
-    deployment: ModelDeployment
+    deployment: Any
+    """The version that runs; its type says which kind of job this is."""
     compute: ComputeCluster
-    settings: ModelSettings
-    input: Input
-    params: dict[str, Any] = Field(default_factory=dict)
-    output: Location
     overrides: dict[str, Any] = Field(default_factory=dict)
     created_at: datetime = Field(default_factory=lambda: datetime.now(UTC))
     submitted_by: str | None = None
@@ -67,10 +64,6 @@ class Job(BaseModel):
         """The job's own folder."""
         return open_folder(self.root)
 
-    @cached_property
-    def output_folder(self) -> Folder:
-        return self.output.open()
-
     @property
     def deployment_label(self) -> str:
         """`gbm (version 3)`, or just the name of one that was never stored."""
@@ -82,7 +75,7 @@ class Job(BaseModel):
         self.folder.make().create(RECORD, self.model_dump_json(indent=1).encode())
 
     @classmethod
-    def load(cls, folder: Folder) -> Job:
+    def load(cls, folder: Folder) -> Self:
         """The record in a job's folder. Raises NotFound, and BatchError for what is no record."""
         try:
             return cls.model_validate_json(folder.read(RECORD))
@@ -101,6 +94,20 @@ class Job(BaseModel):
                 continue
             return number
         raise AssertionError("unreachable")
+
+
+class Job(JobRecord):
+    """A job of a model deployment."""
+
+    deployment: ModelDeployment
+    settings: ModelSettings
+    input: Input
+    params: dict[str, Any] = Field(default_factory=dict)
+    output: Location
+
+    @cached_property
+    def output_folder(self) -> Folder:
+        return self.output.open()
 
 
 def job_root(client: SyncPrefectClient, job_id: str) -> str:

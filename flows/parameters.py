@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from ..blocks.deployment import ModelDeployment
+from ..blocks.model_deployment import ModelDeployment
 from ..blocks.model_params import ANY_NAME, Param
 from ..blocks.settings import BOOLEAN_SCHEMA, JobRetrySettings, JobSettings, ModelSettings
 

@@ -11,9 +11,10 @@ from pydantic import Field
 from ..blocks import store
 from ..blocks.compute import ComputeCluster, find_compute
 from ..blocks.datastore import open_folder
-from ..blocks.deployment import ModelDeployment, find_deployment, latest
+from ..blocks.deployment import Deployment, find_deployment, latest
 from ..blocks.documents import validate
 from ..blocks.endpoint import BatchEndpoint
+from ..blocks.model_deployment import ModelDeployment
 from ..blocks.model_params import check_params
 from ..blocks.settings import Document, JobSettings
 from ..scoring.errors import NotFound
@@ -44,6 +45,7 @@ def record(client: SyncPrefectClient, call: Mapping[str, Any], job_id: str, root
     """
     request = validate(Request, {key: value for key, value in call.items() if value is not None}, "parameters")
     found = route(client, request.endpoint, request.deployment)
+    assert isinstance(found, ModelDeployment)
     job = make_job(
         client,
         job_id,
@@ -104,7 +106,7 @@ def make_job(
     )
 
 
-def route(client: SyncPrefectClient, endpoint_name: str, name: str | None) -> ModelDeployment:
+def route(client: SyncPrefectClient, endpoint_name: str, name: str | None) -> Deployment:
     """The newest version of the named deployment, else of the endpoint's default. Raises NotFound."""
     try:
         default = store.load(BatchEndpoint, endpoint_name.lower(), client).defaults.deployment_name

@@ -10,7 +10,7 @@ from typing import Annotated
 import httpx
 from cyclopts import App, Parameter
 
-from ..scoring.errors import BatchError, NoServer
+from ..scoring.errors import BatchError, InvalidDocument, NoServer
 from . import overrides, terminal
 from .cli_options import Exclude, File, Include, Input, InputsFile, InputType, LocalFolder, Set
 
@@ -111,12 +111,16 @@ def run(
     Example: prefect-batch run -f deployment.yml --input data/ --output out/
     """
     from ..blocks.deployment import load_deployment
+    from ..blocks.model_deployment import ModelDeployment
     from .call import bring_within_reach, request
     from .local_run import run_deployment
 
     call = request(overrides.parse(set), input, input_type, include, exclude, output=None)
     bring_within_reach(call, client=None)
-    summary = run_deployment(load_deployment(file, endpoint=None), file, call, output)
+    deployment = load_deployment(file, endpoint=None)
+    if not isinstance(deployment, ModelDeployment):
+        raise InvalidDocument(f"{file}: a trial run takes a deployment of type: model")
+    summary = run_deployment(deployment, file, call, output)
     terminal.note(f"{summary.state}: {summary.message}")
     if not summary.completed:
         sys.exit(1)

@@ -7,8 +7,9 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 
 from ..blocks import store
-from ..blocks.deployment import ModelDeployment, latest, versions
+from ..blocks.deployment import endpoints_with, latest, versions
 from ..blocks.endpoint import BatchEndpoint
+from ..blocks.model_deployment import ModelDeployment
 from ..flows import catalog
 from ..scoring.errors import NotFound
 from . import terminal
@@ -32,7 +33,7 @@ def deployment_create(
     with store.api() as client:
         made = catalog.create_deployment(client, file, endpoint, name, set_default)
     terminal.result(f"{made.endpoint_name}/{made.name} version {made.version}")
-    if made.environment is not None:
+    if isinstance(made, ModelDeployment) and made.environment is not None:
         terminal.note("Note: environment is recorded, not built: jobs run in the Python of the worker.")
     if not set_default:
         terminal.note(
@@ -86,8 +87,8 @@ def _endpoint_of(client: Any, endpoint: str | None, deployment: str) -> str:
         if not versions(client, endpoint.lower(), deployment):
             raise NotFound(f"Deployment {deployment!r} not found for endpoint {endpoint!r}")
         return endpoint.lower()
-    found = {d.endpoint_name for d in store.list_all(ModelDeployment, client, name=deployment)}
+    found = endpoints_with(client, deployment)
     if len(found) != 1:
-        what = f"endpoints {', '.join(sorted(found))} each have one" if found else "no endpoint has it"
+        what = f"endpoints {', '.join(found)} each have one" if found else "no endpoint has it"
         raise NotFound(f"deployment {deployment!r}: {what}; name the endpoint with --endpoint")
     return found.pop()

@@ -12,8 +12,8 @@ from rich.logging import RichHandler
 
 from ..blocks.compute import builtin_local
 from ..blocks.datastore import Datastore
-from ..blocks.deployment import ModelDeployment
 from ..blocks.documents import validate
+from ..blocks.model_deployment import ModelDeployment
 from ..blocks.settings import JobSettings
 from ..flows.catalog import take_snapshots
 from ..flows.job import OUTPUT_NAME

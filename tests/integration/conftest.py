@@ -14,8 +14,8 @@ import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun
 
-from prefect_batch.blocks.deployment import ModelDeployment
 from prefect_batch.blocks.endpoint import BatchEndpoint
+from prefect_batch.blocks.model_deployment import ModelDeployment
 from prefect_batch.flows import catalog, jobs
 from prefect_batch.flows.endpoint import endpoint as endpoint_flow
 from prefect_batch.interfaces.local_server import LocalServer

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from prefect_batch.blocks.deployment import ModelDeployment, load_deployment, parse_deployment
+from prefect_batch.blocks.deployment import load_deployment, parse_deployment
+from prefect_batch.blocks.model_deployment import ModelDeployment
 from prefect_batch.scoring.errors import InvalidDocument
 
 BASE = {"name": "gbm", "endpoint_name": "heart", "type": "model", "model": "m"}
@@ -98,7 +99,10 @@ MAPPING = "must be a mapping of keys to values"
         ({"name": "x"}, "name: 'x' must be 3 to 32 letters, digits and dashes, starting with a letter"),
         ({"name": "bad_name"}, "name: 'bad_name' must be 3 to 32 letters"),
         ({"name": 3}, "name: 3 should be a valid string"),
-        ({"type": "pipeline"}, "type: pipeline is not supported yet: use type: model"),
+        (
+            {"type": "pipeline"},
+            "type: pipeline takes one of flow, component, job_definition: none of them stands there",
+        ),
         ({"type": "modle"}, "type: 'modle' is not known: use type: model"),
         ({"type": ["model"]}, "type: ['model'] is not known: use type: model"),
         ({"modle": "x"}, "modle is not a known key: did you mean model?"),

@@ -11,7 +11,7 @@ import pytest
 from mlflow.models import ModelSignature
 from mlflow.types.schema import ColSpec, ParamSchema, ParamSpec, Schema
 
-from prefect_batch.blocks.deployment import ModelDeployment
+from prefect_batch.blocks.model_deployment import ModelDeployment
 from prefect_batch.blocks.model_params import ANY_NAME, Param, check_params, params_of
 from prefect_batch.scoring.errors import InvalidDocument
 
