@@ -101,7 +101,7 @@ MAPPING = "must be a mapping of keys to values"
         ({"name": 3}, "name: 3 should be a valid string"),
         (
             {"type": "pipeline"},
-            "type: pipeline takes one of flow, component, job_definition: none of them stands there",
+            "type: pipeline takes one of flow, component, job_definition: none",
         ),
         ({"type": "modle"}, "type: 'modle' is not known: use type: model"),
         ({"type": ["model"]}, "type: ['model'] is not known: use type: model"),
