@@ -1,0 +1,77 @@
+"""How a pipeline job ended: summary.json."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from .pipeline_job import DataValue, PipelineJob
+from .summary import SUMMARY
+
+COMPLETED, FAILED, CANCELLED, NOT_RUN = "Completed", "Failed", "Cancelled", "NotRun"
+
+
+@dataclass
+class StepSummary:
+    """How one step ended."""
+
+    name: str
+    state: str = NOT_RUN
+    """Completed, Failed, Cancelled (another step failed, and the job was not to go on) or NotRun."""
+    message: str = ""
+    seconds: float = 0.0
+    attempts: int = 0
+    reused_from: str | None = None
+    """The job whose output was taken instead of running the step again."""
+    outputs: dict[str, str] = field(default_factory=dict[str, str])
+    """Where they lie: absolute local paths, or URLs."""
+
+
+@dataclass
+class PipelineSummary:
+    """How a pipeline job ended; summary.json."""
+
+    job: str
+    endpoint: str | None
+    deployment: str
+    state: str
+    message: str
+    inputs: dict[str, Any] = field(default_factory=dict[str, Any])
+    """Literal values, and the places of data."""
+    outputs: dict[str, str] = field(default_factory=dict[str, str])
+    """Where each output lies that is there."""
+    steps: list[StepSummary] = field(default_factory=list[StepSummary])
+    """Of a graph, in its order; a flow in Python has its tasks in Prefect's own run graph."""
+    runs: int = 1
+    seconds: float = 0.0
+    """Of the last run."""
+
+    @property
+    def completed(self) -> bool:
+        return self.state == COMPLETED
+
+    def to_json(self) -> bytes:
+        return json.dumps(dataclasses.asdict(self), indent=1).encode()
+
+    @classmethod
+    def from_json(cls, data: bytes) -> PipelineSummary:
+        held = cast("dict[str, Any]", json.loads(data))
+        return cls(**{**held, "steps": [StepSummary(**step) for step in held["steps"]]})
+
+
+def summarize(job: PipelineJob, state: str, message: str, runs: int, seconds: float) -> PipelineSummary:
+    """A summary with what the job's record says; steps and outputs are left to the caller."""
+    inputs = {name: value.location.url if isinstance(value, DataValue) else value for name, value in job.inputs.items()}
+    return PipelineSummary(
+        job.id, job.endpoint, job.deployment_label, state, message, inputs, runs=runs, seconds=round(seconds, 3)
+    )
+
+
+def read_pipeline_summary(job: PipelineJob) -> PipelineSummary | None:
+    """How the job ended when it last did, or None."""
+    try:
+        return PipelineSummary.from_json(job.folder.read(SUMMARY))
+    except FileNotFoundError:
+        return None
