@@ -160,13 +160,8 @@ def _shown(text: str) -> str:
 
 def single(text: str) -> Expression | None:
     """The expression that is the whole text, or None where there is more or less than one. Raises InvalidDocument."""
-    match parse(text.strip()):
-        case [str()]:
-            return None
-        case [expression]:
-            return expression
-        case _:
-            return None
+    parts = parse(text.strip())
+    return parts[0] if len(parts) == 1 and not isinstance(parts[0], str) else None
 
 
 def expressions(parts: Iterable[str | Expression]) -> list[Expression]:
