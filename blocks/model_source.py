@@ -36,6 +36,13 @@ def local_copy(reference: str, beside: Path) -> Generator[tuple[Path, str]]:
         yield _download(registered, Path(folder)), "model"
 
 
+def is_registered(reference: str) -> bool:
+    """Whether a reference names a model of MLflow's registry, rather than a place. Raises InvalidDocument."""
+    if reference.startswith("azureml:") and ("://" in reference or "/datastores/" in reference):
+        return False
+    return _registry_uri(reference) is not None
+
+
 def _registry_uri(reference: str) -> str | None:
     if reference.startswith(("models:/", "runs:/", "mlflow-artifacts:/")):
         return reference

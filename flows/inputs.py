@@ -176,7 +176,7 @@ def find_input(data: DataInput, given: Any, client: SyncPrefectClient | None) ->
 
 def _find(given: str, kind: str | None, client: SyncPrefectClient | None) -> Place:
     location = locate(given, client)
-    about = _stat(location)
+    about = stat_of(location)
     if about is None:
         if (globbed := _split_glob(location)) is not None:
             return globbed
@@ -203,16 +203,17 @@ def _file(location: Location) -> Place:
     return Place(location=folder, file=name)
 
 
-def _stat(location: Location) -> Stat | None:
+def stat_of(location: Location, where: str = "inputs") -> Stat | None:
+    """What stands at a location, or None. Raises BatchError, with `where` in front, for what cannot be read."""
     try:
         return location.open().stat()
     except FileNotFoundError:
         return None
     except PermissionError as error:
-        raise BatchError(f"inputs: {may_not_be_read(location, error)}") from None
+        raise BatchError(f"{where}: {may_not_be_read(location, error)}") from None
     except StorageFailed as error:
-        where = f"{location.given!r} (datastore {location.datastore!r}): " if location.datastore else ""
-        raise StorageFailed(f"inputs: {where}{error}") from None
+        held = f"{location.given!r} (datastore {location.datastore!r}): " if location.datastore else ""
+        raise StorageFailed(f"{where}: {held}{error}") from None
 
 
 def _split_glob(location: Location) -> Place | None:
@@ -225,13 +226,14 @@ def _split_glob(location: Location) -> Place | None:
     pattern = "/".join(parts[first:])
     base = location.url.removesuffix(pattern).rstrip("/") or "/"
     folder = location.model_copy(update={"reference": "/".join(parts[:first]) or "/", "url": base})
-    about = _stat(folder)
+    about = stat_of(folder)
     if about is None or not about.is_dir:
         raise NotFound(f"inputs: {location.given!r} matches nothing: {base} is not a folder")
     return Place(location=folder, pattern=pattern)
 
 
-def _is_below(folder: Folder, source: Folder) -> bool:
+def is_below(folder: Folder, source: Folder) -> bool:
+    """Whether a folder is another one, or lies in it."""
     if folder.is_local != source.is_local:
         return False
     if folder.is_local:
@@ -244,7 +246,7 @@ def check_apart(inputs: Input, written: list[Folder]) -> None:
     for place in inputs.places:
         source = place.location.open()
         for folder in written:
-            if place.file is None and _is_below(folder, source):
+            if place.file is None and is_below(folder, source):
                 raise InvalidDocument(
                     f"inputs: {_shown(place)} holds {folder.url}, which the job writes to: keep them apart"
                 )

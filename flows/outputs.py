@@ -51,7 +51,7 @@ def find_output(
     """
     name, given = _only(outputs)
     if not given.path:
-        location = locate(_default(client, job_id, root), client).model_copy(update={"given": None})
+        location = default_output(client, job_id, root, OUTPUT_NAME)
     else:
         location = locate_output(given.path, name, client)
         if given.type == "uri_file" and not given.path.endswith("/"):
@@ -71,10 +71,25 @@ def _only(outputs: Mapping[str, Any]) -> tuple[str, DataOutput]:
     return name, validate(DataOutput, spec, f"outputs.{name}")  # pyright: ignore[reportUnknownArgumentType]
 
 
-def _default(client: SyncPrefectClient | None, job_id: str, root: str) -> str:
+def default_output(
+    client: SyncPrefectClient | None, job_id: str, root: str, name: str, datastore: str | None = None
+) -> Location:
+    """The job's own place for an output, which no other job has. Raises NotFound, InvalidDocument.
+
+    Args:
+        client: of the Prefect server; None for a trial run without one.
+        job_id: the job's name.
+        root: reference of the job's folder, which holds the output when there is no server.
+        name: of the output.
+        datastore: instead of the default one.
+    """
     if client is None:
-        return f"{root.rstrip('/')}/{OUTPUT_NAME}"
-    return DatastorePath(default_datastore(client).name, f"azureml/{job_id}/{OUTPUT_NAME}").reference
+        place = f"{root.rstrip('/')}/{name}"
+    else:
+        place = DatastorePath(datastore or default_datastore(client).name, f"azureml/{job_id}/{name}").reference
+    location = locate(place, client)
+    _check_read_only(location, name)
+    return location.model_copy(update={"given": None})
 
 
 def locate_output(given: str, name: str, client: SyncPrefectClient | None) -> Location:
@@ -90,14 +105,23 @@ def locate_output(given: str, name: str, client: SyncPrefectClient | None) -> Lo
         raise InvalidDocument(f"outputs.{name}: {given!r} is a data asset, which never changes: name a folder")
     if isinstance(place, Url) and place.url.startswith(("http://", "https://")):
         raise InvalidDocument(f"outputs.{name}: {given!r} can only be read: name a folder on a storage")
-    if _GLOB.search(given):
+    if is_pattern(given):
         raise InvalidDocument(f"outputs.{name}: {given!r} is a pattern: name one folder")
     found = locate(given, client)
-    if found.read_only:
-        raise InvalidDocument(
-            f"outputs.{name}: datastore {found.datastore!r} is read_only: name a folder in another one"
-        )
+    _check_read_only(found, name)
     return _moved(found, found.reference.rstrip("/"), found.url.rstrip("/"))
+
+
+def is_pattern(path: str) -> bool:
+    """Whether a path holds what a glob would."""
+    return _GLOB.search(path) is not None
+
+
+def _check_read_only(location: Location, name: str) -> None:
+    if location.read_only:
+        raise InvalidDocument(
+            f"outputs.{name}: datastore {location.datastore!r} is read_only: name a folder in another one"
+        )
 
 
 def _moved(location: Location, reference: str, url: str) -> Location:
@@ -106,29 +130,37 @@ def _moved(location: Location, reference: str, url: str) -> Location:
 
 def _split_file(location: Location, settings: ModelSettings) -> tuple[Location, ModelSettings]:
     """The folder of a path that ends like an output file, and the settings with its name; others are folders."""
-    parent, _, name = location.reference.rpartition("/")
+    folder, name = split_file(location)
     if not _FILE.fullmatch(name):
         return location, settings
     overrides = validate(JobSettings, {"output_file_name": name}, "outputs")
-    return _moved(location, parent, location.url.rpartition("/")[0]), settings.overridden(overrides)
+    return folder, settings.overridden(overrides)
 
 
-def check_output(folder: Folder, file_name: str | None) -> None:
+def split_file(location: Location) -> tuple[Location, str]:
+    """The folder of a file, and the file's name in it."""
+    parent, _, name = location.reference.rpartition("/")
+    return _moved(location, parent, location.url.rpartition("/")[0]), name
+
+
+def check_output(folder: Folder, file_name: str | None, where: str = "outputs", kind: str = "folder") -> None:
     """Refuse an output that something stands in the way of, or that may not be written.
 
     Args:
         folder: of the output.
         file_name: what must not be there; "" (Parquet parts) and None (only the script writes) for anything at all.
+        where: stands in front of errors.
+        kind: what to name another of.
 
     Raises AlreadyExists, InvalidDocument, BatchError.
     """
-    with _writing(folder):
+    with _writing(folder, where):
         if folder.exists() and not folder.stat().is_dir:
-            raise InvalidDocument(f"outputs: {folder.url} is a file: name a folder")
+            raise InvalidDocument(f"{where}: {folder.url} is a file: name a folder")
         taken = folder.exists(file_name) if file_name else bool(folder.names())
         if taken:
             what = folder.file_url(file_name) if file_name else f"{folder.url} is not empty and"
-            raise AlreadyExists(f"outputs: {what} exists already and is not overwritten: name another output folder")
+            raise AlreadyExists(f"{where}: {what} exists already and is not overwritten: name another output {kind}")
         _try_to_write(folder)
 
 
@@ -147,12 +179,12 @@ def _try_to_write(folder: Folder) -> None:
 
 
 @contextlib.contextmanager
-def _writing(folder: Folder) -> Generator[None]:
+def _writing(folder: Folder, where: str) -> Generator[None]:
     """What goes wrong in the block as one line. Raises BatchError."""
     try:
         yield
     except (OSError, StorageFailed) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise BatchError(
-            f"outputs: {folder.url} cannot be written: {reason}: let the worker write there, or name another folder"
+            f"{where}: {folder.url} cannot be written: {reason}: let the worker write there, or name another folder"
         ) from None

@@ -16,11 +16,14 @@ from ..blocks.documents import validate
 from ..blocks.endpoint import BatchEndpoint
 from ..blocks.model_deployment import ModelDeployment
 from ..blocks.model_params import check_params
+from ..blocks.pipeline_deployment import PipelineDeployment
 from ..blocks.settings import Document, JobSettings
 from ..scoring.errors import NotFound
 from .inputs import check_apart, find_input, model_inputs
 from .job import Job, installed_versions, user
 from .outputs import find_output
+from .pipeline_job import AnyJob
+from .pipeline_request import make_pipeline_job
 
 
 class Request(Document):
@@ -30,10 +33,14 @@ class Request(Document):
     inputs: dict[str, Any] = Field(default_factory=dict)
     outputs: dict[str, Any] = Field(default_factory=dict)
     deployment: str | None = None
-    settings: JobSettings = Field(default_factory=JobSettings)
+    settings: dict[str, Any] = Field(default_factory=dict)
 
 
-def record(client: SyncPrefectClient, call: Mapping[str, Any], job_id: str, root: str, by: str | None) -> Job:
+class _ModelSettings(Document):
+    settings: JobSettings
+
+
+def record(client: SyncPrefectClient, call: Mapping[str, Any], job_id: str, root: str, by: str | None) -> AnyJob:
     """Check, route and resolve a call, and write it down. Raises BatchError for whatever is wrong with it.
 
     Args:
@@ -45,17 +52,14 @@ def record(client: SyncPrefectClient, call: Mapping[str, Any], job_id: str, root
     """
     request = validate(Request, {key: value for key, value in call.items() if value is not None}, "parameters")
     found = route(client, request.endpoint, request.deployment)
-    assert isinstance(found, ModelDeployment)
-    job = make_job(
-        client,
-        job_id,
-        found,
-        find_compute(client, found.compute),
-        root,
-        request.inputs,
-        request.outputs,
-        request.settings,
-    )
+    compute = find_compute(client, found.compute)
+    if isinstance(found, PipelineDeployment):
+        job: AnyJob = make_pipeline_job(
+            client, job_id, found, compute, root, request.inputs, request.outputs, request.settings
+        )
+    else:
+        overrides = validate(_ModelSettings, {"settings": request.settings}, "parameters").settings
+        job = make_job(client, job_id, found, compute, root, request.inputs, request.outputs, overrides)
     job.endpoint, job.submitted_by = request.endpoint, by or user()
     job.save()
     return job

@@ -8,9 +8,13 @@ from pathlib import Path
 from prefect.client.orchestration import SyncPrefectClient
 
 from ..blocks.contents import Progress, copy
-from ..blocks.data_asset import DataAsset, create_version
+from ..blocks.data_asset import DataAsset
 from ..blocks.datastore import Datastore, default_datastore
+from ..blocks.model_source import local_copy
 from ..blocks.references import AssetReference, LocalPath, parse
+from ..blocks.snapshot import FOLDER as SNAPSHOTS
+from ..blocks.snapshot import take
+from ..blocks.versions import create_version
 from ..scoring.errors import BatchError, InvalidDocument, NotFound, StorageFailed
 from .inputs import DataInput, find_input
 from .locations import Location, locate, may_not_be_read
@@ -43,6 +47,16 @@ def upload(source: Path, datastore: Datastore, on_progress: Progress | None = No
     except OSError as error:
         raise StorageFailed(f"{source} cannot be uploaded to datastore {datastore.name!r}: {error}") from None
     return datastore.reference(f"{FOLDER}/{digest}/{name}")
+
+
+def upload_model(reference: str, datastore: Datastore) -> str:
+    """Copy a model of MLflow's registry into a datastore; returns a reference to the copy, which never changes.
+
+    Raises NotFound, InvalidDocument.
+    """
+    with local_copy(reference, Path()) as (model, name):
+        snapshot = take(model, datastore, name)
+    return datastore.reference(f"{SNAPSHOTS}/{snapshot.digest}/{snapshot.name}")
 
 
 def create_data_asset(
