@@ -7,17 +7,15 @@ that its code, so that neither an edit nor a newer version of a component change
 from __future__ import annotations
 
 import re
-from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from prefect.blocks.core import Block
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from .documents import Text, as_text
 from .interface import Inputs, InputSpec, Interface, Literals, Outputs, OutputSpec
-from .names import AssetName, document_name
 from .settings import Document, InstanceCount, MaxRetries
 from .snapshot import Snapshot
+from .versions import Versioned
 
 _COMPONENT = re.compile(r"[a-z][a-z0-9_]{0,254}")
 _STEP = re.compile(r"[a-z_][a-z0-9_]*")
@@ -156,29 +154,18 @@ class PipelineComponent(_Described):
         return Interface(inputs=self.inputs, outputs=self.outputs)
 
 
-class Component(Block):
+class Component(Versioned):
     """One version of a registered component. Immutable: a change makes a new version."""
 
     _block_type_name = "Batch Component"
     _block_type_slug = "batch-component"
+    what: ClassVar[str] = "component"
+    group: ClassVar[str] = "component"
 
     name: ComponentName
-    version: AssetName | None = Field(default=None, description="By default the next.")
     type: Literal["command", "pipeline"]
     description: str | None = None
     definition: dict[str, Any] = Field(description="The whole component, of its type.")
-    created_at: datetime | None = Field(default=None, description="By the server's clock.")
-    archived: bool = Field(default=False, description="Not listed, and never the latest.")
-
-    @property
-    def document_name(self) -> str:
-        """Name of the block document of this version."""
-        return document_name(self.name, str(self.version))
-
-    @property
-    def label(self) -> str:
-        """`azureml:<name>:<version>`."""
-        return f"azureml:{self.name}:{self.version}"
 
     @property
     def component(self) -> CommandComponent | PipelineComponent:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, cast
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ValidationError
@@ -37,10 +38,53 @@ class _UniqueKeys(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+@dataclass(frozen=True)
+class Where:
+    """A document or a key in it, as messages name it: `pipeline.yml: line 12: jobs.score.inputs.data`."""
+
+    file: str
+    node: yaml.Node | None = field(default=None, repr=False)
+    keys: tuple[str, ...] = ()
+
+    def at(self, *keys: str) -> Where:
+        """A key below this one. It need not be there: then its line is that of the deepest one above that is."""
+        return replace(self, keys=(*self.keys, *keys))
+
+    @property
+    def line(self) -> str:
+        """`line 12: `, or nothing where it is not known."""
+        node, line = self.node, None
+        for key in self.keys:
+            pairs: list[tuple[yaml.Node, yaml.Node]] = node.value if isinstance(node, yaml.MappingNode) else []
+            found = next((pair for pair in pairs if pair[0].value == key), None)
+            if found is None:
+                break
+            node, line = found[1], found[0].start_mark.line + 1
+        return f"line {line}: " if line else ""
+
+    @property
+    def name(self) -> str:
+        """The key, from the top: `jobs.score.inputs.data`."""
+        return ".".join(self.keys)
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.line}{self.name}".removesuffix(": ")
+
+    def error(self, message: str) -> InvalidDocument:
+        return InvalidDocument(f"{self}: {message}")
+
+
 def load_yaml(path: Path) -> dict[str, Any]:
     """A YAML file's mapping, without its `$schema`. Raises InvalidDocument."""
+    return load_located(path)[0]
+
+
+def load_located(path: Path) -> tuple[dict[str, Any], Where]:
+    """What load_yaml gives, and where its keys stand. Raises InvalidDocument."""
     try:
-        data = yaml.load(path.read_text(encoding="utf-8"), _UniqueKeys)  # a SafeLoader
+        loader = _UniqueKeys(path.read_text(encoding="utf-8"))  # a SafeLoader
+        node = loader.get_single_node()
+        data: Any = loader.construct_document(node) if node is not None else None
     except FileNotFoundError:
         raise InvalidDocument(f"{path}: no such file") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -54,30 +98,39 @@ def load_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise InvalidDocument(f"{path}: must be a mapping of keys to values")
     data.pop("$schema", None)  # pyright: ignore[reportUnknownMemberType]
-    return data  # pyright: ignore[reportUnknownVariableType]
+    return data, Where(str(path), node)  # pyright: ignore[reportUnknownVariableType]
 
 
-def validate(model: type[M], data: Mapping[str, Any], where: str, keys: set[str] | None = None) -> M:
+def validate(model: type[M], data: Mapping[str, Any], where: str | Where, keys: set[str] | None = None) -> M:
     """`data` as a `model`.
 
     Args:
         model: what it must be.
-        where: named first in errors: a file, or `settings` of a request.
+        where: named first in errors: a file, a key in a file, or `settings` of a request.
         keys: the keys allowed at the top, for a model (a Prefect block) that would itself let any pass.
 
     Raises InvalidDocument naming where, key, value and what is allowed.
     """
-    unknown = [key for key in data if keys is not None and key not in keys]
+    where = Where(where) if isinstance(where, str) else where
+    unknown = [str(key) for key in data if keys is not None and key not in keys]
     if unknown:
-        raise InvalidDocument(f"{where}: {_unknown_key(str(unknown[0]), keys or set())}")
+        key = where.at(unknown[0])
+        raise InvalidDocument(f"{where.file}: {key.line}{_unknown_key(key.name, keys or set())}")
     try:
         return model.model_validate(dict(data))
     except ValidationError as error:
-        raise InvalidDocument(f"{where}: {explain(error, model)}") from None
+        raise InvalidDocument(f"{where.file}: {explain(error, model, where)}") from None
 
 
-def explain(error: ValidationError, model: type[BaseModel]) -> str:
-    """A validation error's causes, on one line."""
+def explain(error: ValidationError, model: type[BaseModel], where: Where | None = None) -> str:
+    """A validation error's causes, on one line.
+
+    Args:
+        error: of the validation.
+        model: what was expected.
+        where: the document; lines of its keys are told if it knows them.
+    """
+    above = where or Where("")
     causes: list[str] = []
     found = error.errors(include_url=False)
     deepest = {
@@ -89,18 +142,19 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
         if cause["loc"] and cause["type"].endswith("_type") and len(cause["loc"]) < deepest[_keys(cause["loc"])[0]]:
             continue  # "should be a string" where another branch of the union was meant and says more
         # Branches of a union report one by one under names of their own: only the keys are the user's.
-        location = ".".join(_keys(cause["loc"]))
+        key = above.at(*_keys(cause["loc"]))
+        location, line = key.name, key.line
         if cause["type"] == "extra_forbidden":
-            causes.append(_unknown_key(location, _siblings(model, cause["loc"])))
+            causes.append(f"{line}{_unknown_key(location, _siblings(model, cause['loc']))}")
         elif cause["type"] == "missing":
-            causes.append(f"{location} is missing")
+            causes.append(f"{line}{location} is missing")
         else:
             message = cause["msg"].removeprefix("Value error, ").replace("Input should", "should")
             if cause["type"] in ("dict_type", "model_type", "model_attributes_type"):
                 message = "must be a mapping of keys to values"
             secret = "credentials" in cause["loc"]
             given = "" if isinstance(cause["input"], dict) or not location or secret else f" {cause['input']!r}"
-            causes.append(f"{location}:{given} {message}" if location else message)
+            causes.append(f"{line}{location}:{given} {message}" if location else message)
     return "; ".join(dict.fromkeys(causes))
 
 
@@ -116,15 +170,32 @@ def _is_branch(part: str) -> bool:
 def _siblings(model: type[BaseModel], location: tuple[int | str, ...]) -> set[str]:
     current: Any = model
     for part in location[:-1]:
-        if _is_branch(str(part)):
+        inner = getattr(current, "model_fields", {}).get(part)
+        if inner is None:  # a branch, or a key of the user's own in a mapping of models
             continue
-        current = getattr(getattr(current, "model_fields", {}).get(part), "annotation", None)
+        current = inner.annotation
         current = next((o for o in getattr(current, "__args__", ()) if hasattr(o, "model_fields")), current)
     return set(getattr(current, "model_fields", {}))
 
 
 def _unknown_key(key: str, known: set[str]) -> str:
     *_, last = key.split(".")
-    close = difflib.get_close_matches(last, known, n=1)
-    hint = f"did you mean {close[0]}?" if close else f"known keys are {', '.join(sorted(known))}"
-    return f"{key} is not a known key: {hint}"
+    known_keys = f"known keys are {', '.join(sorted(known))}"
+    return f"{key} is not a known key: {did_you_mean(last, known) or known_keys}"
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """`did you mean data?`, or nothing."""
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f"did you mean {close[0]}?" if close else ""
+
+
+def merged(data: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """A document with changes laid over it, key by key at every depth."""
+    result = dict(data)
+    for key, value in changes.items():
+        below = result.get(key)
+        if isinstance(value, Mapping) and isinstance(below, Mapping):
+            value = merged(cast("Mapping[str, Any]", below), cast("Mapping[str, Any]", value))
+        result[key] = value
+    return result

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
@@ -41,6 +41,7 @@ def _input_type(value: Any) -> Any:
 
 
 DataType = Literal["uri_folder", "uri_file", "mlflow_model", "custom_model", "triton_model"]
+DATA: tuple[str, ...] = get_args(DataType)
 InputType = Annotated[DataType | Literal["string", "boolean", "integer", "number"], BeforeValidator(_input_type)]
 OutputType = Annotated[DataType, BeforeValidator(_input_type)]
 Literals = str | bool | int | float

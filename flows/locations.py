@@ -10,9 +10,10 @@ from typing import Annotated, Any, Literal
 from prefect.client.orchestration import SyncPrefectClient
 from pydantic import BaseModel, BeforeValidator
 
-from ..blocks.data_asset import find_data_asset
+from ..blocks.data_asset import DataAsset
 from ..blocks.datastore import Datastore, datastore_of, find_datastore, open_folder
 from ..blocks.references import AssetReference, DatastorePath, LocalPath, parse
+from ..blocks.versions import find_version
 from ..scoring.errors import BatchError, InvalidDocument, NotFound
 from ..scoring.storage import Folder
 
@@ -62,7 +63,7 @@ def locate(given: str, client: SyncPrefectClient | None) -> Location:
         raise InvalidDocument(f"{given!r} is kept by a server, and a trial run has none: give a path or a URL")
     if isinstance(pointer, AssetReference):
         assert client is not None
-        asset = find_data_asset(client, pointer.name, pointer.version, pointer.label)
+        asset = find_version(DataAsset, client, pointer.name, pointer.version, pointer.label)
         found = locate(asset.reference or asset.path, client)
         return found.model_copy(update={"given": given, "asset": f"{asset.name}:{asset.version}"})
     if isinstance(pointer, DatastorePath):

@@ -8,8 +8,8 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from ..blocks import data_asset as assets
-from ..blocks import store
+from ..blocks import store, versions
+from ..blocks.data_asset import DataAsset, load_data_asset, parse_data_asset
 from ..flows.upload import create_data_asset
 from . import terminal
 from .cli_options import OptionalFile
@@ -40,7 +40,7 @@ def data_create(
     given = {"name": name, "path": path, "type": type, "version": version, "description": description}
     given = {key: value for key, value in given.items() if value is not None}
     beside = file.parent if file and path is None else Path.cwd()
-    asset = assets.load_data_asset(file, **given) if file else assets.parse_data_asset(given, "data")
+    asset = load_data_asset(file, **given) if file else parse_data_asset(given, "data")
     with store.api() as client, terminal.byte_bar(f"Uploading {asset.path}") as update:
         made = create_data_asset(client, asset, beside, update)
     terminal.result(made.label)
@@ -57,7 +57,7 @@ def data_list(
     Example: prefect-batch data list --name heart
     """
     with store.api() as client:
-        found = assets.versions(client, name) if name else assets.list_data_assets(client)
+        found = versions.list_versions(DataAsset, client, name)
     rows = [
         (a.name, a.version, a.type, a.path, a.created_at and a.created_at.isoformat(" ", "seconds"))
         for a in found
@@ -78,7 +78,7 @@ def data_show(
     Example: prefect-batch data show heart --version 1
     """
     with store.api() as client:
-        found = assets.find_data_asset(client, name, version, label)
+        found = versions.find_version(DataAsset, client, name, version, label)
     shown = {"id": found.label, **found.model_dump(mode="json", exclude={"block_type_slug"})}
     terminal.out.print_json(json.dumps(shown))
 
@@ -103,5 +103,5 @@ def data_restore(name: Name, *, version: Version = None) -> None:
 
 def _set_archived(name: str, version: str | None, archived: bool) -> None:
     with store.api() as client:
-        for asset in assets.set_archived(client, name, version, archived):
+        for asset in versions.set_archived(DataAsset, client, name, version, archived):
             terminal.result(asset.label)

@@ -14,8 +14,9 @@ import pytest
 from prefect.client.orchestration import get_client
 
 from prefect_batch.blocks import datastore as datastores
-from prefect_batch.blocks.data_asset import create_version, parse_data_asset
+from prefect_batch.blocks.data_asset import parse_data_asset
 from prefect_batch.blocks.datastore_file import parse_datastore
+from prefect_batch.blocks.versions import create_version
 from prefect_batch.flows import packing
 from prefect_batch.flows.locations import locate
 

@@ -14,14 +14,7 @@ from uuid import uuid4
 import pytest
 from prefect.client.orchestration import SyncPrefectClient, get_client
 
-from prefect_batch.blocks.data_asset import (
-    DataAsset,
-    create_version,
-    find_data_asset,
-    list_data_assets,
-    set_archived,
-    versions,
-)
+from prefect_batch.blocks.data_asset import DataAsset
 from prefect_batch.blocks.datastore import (
     POINTER,
     Datastore,
@@ -30,6 +23,7 @@ from prefect_batch.blocks.datastore import (
     set_default,
 )
 from prefect_batch.blocks.datastore_file import parse_datastore
+from prefect_batch.blocks.versions import create_version, find_version, list_versions, set_archived
 from prefect_batch.flows.upload import create_data_asset
 from prefect_batch.interfaces.local_server import LocalServer
 from prefect_batch.scoring.errors import AlreadyExists, InvalidDocument, NotFound
@@ -57,54 +51,57 @@ def test_versions_count_up_and_never_change(client: SyncPrefectClient, name: str
     assert make(client, name).version == "8"
     with pytest.raises(AlreadyExists, match=f"data asset '{name}' has a version 7 already, and versions never change"):
         make(client, name, "7", "/other")
-    assert find_data_asset(client, name, "7").path == "/data"
-    assert [asset.version for asset in versions(client, name)] == ["1", "2", "2024-01", "7", "8"]
+    assert find_version(DataAsset, client, name, "7").path == "/data"
+    assert [asset.version for asset in list_versions(DataAsset, client, name)] == ["1", "2", "2024-01", "7", "8"]
 
 
 def test_latest_is_the_one_created_last(client: SyncPrefectClient, name: str) -> None:
     for version in ("9", "3"):
         make(client, name, version)
-    found = find_data_asset(client, name, label="latest")
-    assert found.version == find_data_asset(client, name).version == "3"
+    found = find_version(DataAsset, client, name, label="latest")
+    assert found.version == find_version(DataAsset, client, name).version == "3"
     assert found.created_at is not None
-    set_archived(client, name, "9", True)
-    set_archived(client, name, "9", False)  # a change is no creation
-    assert find_data_asset(client, name).version == "3"
+    set_archived(DataAsset, client, name, "9", True)
+    set_archived(DataAsset, client, name, "9", False)  # a change is no creation
+    assert find_version(DataAsset, client, name).version == "3"
 
 
 def test_archived_versions(client: SyncPrefectClient, name: str) -> None:
     for _ in range(3):
         make(client, name)
-    set_archived(client, name, "3", True)
-    assert find_data_asset(client, name).version == "2"
-    assert find_data_asset(client, name, "3").archived
+    set_archived(DataAsset, client, name, "3", True)
+    assert find_version(DataAsset, client, name).version == "2"
+    assert find_version(DataAsset, client, name, "3").archived
     assert make(client, name).version == "4"  # a number is never used twice
-    assert [asset.version for asset in set_archived(client, name, None, True)] == ["1", "2", "3", "4"]
+    assert [asset.version for asset in set_archived(DataAsset, client, name, None, True)] == ["1", "2", "3", "4"]
     with pytest.raises(NotFound, match=r"has archived versions only \(1 \(archived\), .*prefect-batch data restore"):
-        find_data_asset(client, name)
-    set_archived(client, name, "1", False)
-    assert find_data_asset(client, name).version == "1"
+        find_version(DataAsset, client, name)
+    set_archived(DataAsset, client, name, "1", False)
+    assert find_version(DataAsset, client, name).version == "1"
 
 
 def test_what_is_not_there(client: SyncPrefectClient, name: str) -> None:
     with pytest.raises(NotFound, match=f"data asset '{name}' does not exist"):
-        find_data_asset(client, name)
+        find_version(DataAsset, client, name)
     make(client, name)
     with pytest.raises(NotFound, match=f"data asset '{name}' has no version '2': it has 1$"):
-        find_data_asset(client, name, "2")
+        find_version(DataAsset, client, name, "2")
     with pytest.raises(NotFound, match=f"data asset '{name}' has no label 'best': write @latest"):
-        find_data_asset(client, name, label="best")
+        find_version(DataAsset, client, name, label="best")
     with pytest.raises(NotFound, match=f"did you mean {name}?"):
-        find_data_asset(client, f"{name}x")
+        find_version(DataAsset, client, f"{name}x")
     with pytest.raises(NotFound):
-        set_archived(client, f"{name}x", None, True)
+        set_archived(DataAsset, client, f"{name}x", None, True)
 
 
 def test_names_differ_by_every_letter(client: SyncPrefectClient, name: str) -> None:
     for one in (name, name.upper(), name.replace(".", "_")):
         make(client, one, "1", f"/{one}")
-    assert {find_data_asset(client, one).path for one in (name, name.upper())} == {f"/{name}", f"/{name.upper()}"}
-    assert len([asset for asset in list_data_assets(client) if asset.name.lower() == name]) == 2
+    assert {find_version(DataAsset, client, one).path for one in (name, name.upper())} == {
+        f"/{name}",
+        f"/{name.upper()}",
+    }
+    assert len([asset for asset in list_versions(DataAsset, client) if asset.name.lower() == name]) == 2
 
 
 def test_nobodys_version_is_lost(client: SyncPrefectClient, name: str) -> None:
@@ -128,7 +125,7 @@ def test_nobodys_version_is_lost(client: SyncPrefectClient, name: str) -> None:
     for other in others:
         got += other.communicate(timeout=120)[0].split()
     assert sorted(got, key=int) == [str(number) for number in range(1, 13)]
-    paths = {asset.path for asset in versions(client, name)}
+    paths = {asset.path for asset in list_versions(DataAsset, client, name)}
     assert paths == {f"/{number}" for number in range(6)} | {
         f"/{mark}-{number}" for mark in "ab" for number in range(3)
     }
@@ -146,7 +143,7 @@ def test_what_is_checked_before_it_is_saved(client: SyncPrefectClient, name: str
     ]:
         with pytest.raises((NotFound, InvalidDocument), match=said):
             create_data_asset(client, DataAsset.model_validate({"name": name, "path": path, "type": type}), tmp_path)
-    assert versions(client, name) == []
+    assert list_versions(DataAsset, client, name) == []
     made = create_data_asset(client, DataAsset(name=name, path="data"), tmp_path)
     assert (made.path, made.reference) == ("data", str(tmp_path / "data"))
     file = create_data_asset(client, DataAsset(name=name, path="data/a.csv", type="uri_file"), tmp_path)
