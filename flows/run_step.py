@@ -4,7 +4,7 @@ Dask."""
 from __future__ import annotations
 
 from ..blocks.component import Step
-from ..scoring.supervisor import LogSink
+from ..scoring.log_pump import LogSink
 from .pipeline_job import PipelineJob
 from .step_result import StepResult
 

@@ -10,7 +10,10 @@ BatchError                      what a user sees as one line
 │   └── InitFailed              the deployment's init() never succeeded
 ├── StorageFailed               a storage that cannot be reached, or refuses for reasons of its own
 ├── Unreadable                  a file that is no input for the model
-├── JobReleased                 a scoring process was asked for after its job was over
+├── JobReleased                 a process was asked for, or still ran, after its job was over
+├── StepFailed                  a step's command that ended without what it was to write
+│   ├── StepKilled
+│   └── StepTimedOut
 └── MiniBatchFailed             one attempt at one mini-batch went wrong
     ├── RunTimedOut
     └── ProcessDied
@@ -85,3 +88,15 @@ class RunTimedOut(MiniBatchFailed):
 
 class ProcessDied(MiniBatchFailed):
     """The scoring process died during run()."""
+
+
+class StepFailed(BatchError):
+    """The step's command failed."""
+
+
+class StepKilled(StepFailed):
+    """The step's command was killed."""
+
+
+class StepTimedOut(StepFailed):
+    """The step's command took longer than its timeout and was stopped: raise retry_settings.timeout."""

@@ -11,11 +11,11 @@ from .contract import ItemError, Scored
 from .encoded import Chunk
 from .errors import InitFailed, MiniBatchFailed
 from .items import LocalItem, MiniBatch
+from .log_pump import LogSink
 from .parts import Outcome, PartWriter, committed
 from .slots import Slots
 from .staging import Staged, ahead
 from .storage import Folder
-from .supervisor import LogSink
 
 
 @dataclass

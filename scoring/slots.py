@@ -21,9 +21,10 @@ from pathlib import Path
 from . import scratch
 from .contract import ScoringSpec
 from .errors import JobReleased, MiniBatchFailed
+from .log_pump import LogSink
 from .staging import Staging
 from .storage import Folder
-from .supervisor import LogSink, ScoringProcess
+from .supervisor import ScoringProcess
 
 ABANDONED_SECONDS = 120.0
 _UPLOADS = 8

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import select
 import signal
 import subprocess
@@ -23,16 +22,12 @@ from .contract import ItemError, Scored, ScoringSpec
 from .encoded import Chunk
 from .errors import BatchError, InitFailed, JobReleased, MiniBatchFailed, ProcessDied, RunTimedOut
 from .items import LocalItem
-
-LogSink = Callable[[int, str], None]
-"""Takes a level of the logging module and a line without its end."""
+from .log_pump import LogSink, hand_on, pump
+from .pipes import pipe, signal_name
 
 SHUTDOWN_SECONDS = 10.0
 # As Dask pins them for its workers: several scoring processes a machine would else fight over its cores.
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
-_LEVELS = {"DEBUG": 10, "INFO": 20, "WARNING": 30, "ERROR": 40, "CRITICAL": 50}
-_LOGGED = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} (DEBUG|INFO|WARNING|ERROR|CRITICAL) ")
-_LINE = 65_536
 
 
 class ScoringProcess:
@@ -170,7 +165,7 @@ class ScoringProcess:
             return ProcessDied("the scoring process closed its connection and was stopped")
         if code < 0:
             hint = ": often the machine ran out of memory" if -code == signal.SIGKILL else ""
-            return ProcessDied(f"the scoring process was killed by {_signal_name(-code)}{hint}")
+            return ProcessDied(f"the scoring process was killed by {signal_name(-code)}{hint}")
         return ProcessDied(f"the scoring process exited with code {code}")
 
     def _environment(self) -> dict[str, str]:
@@ -182,25 +177,12 @@ class ScoringProcess:
         return {**environment, **self.spec.environment_variables}
 
     def _pump_log(self, stream: IO[bytes], pid: int) -> None:
-        """Append what the child prints to its log file and hand it to the sink, line by line.
-
-        It must go on whatever happens to either, a full disk or a broken sink: a script whose print() fails, or waits
-        for ever, would be the next to fail.
-        """
-        with stream, _open_log(self.log_file) as log:
-            with contextlib.suppress(OSError):
-                log.write(f"--- scoring process {pid}\n".encode())
-            while line := stream.readline(_LINE):
-                with contextlib.suppress(OSError):
-                    log.write(line)
-                with contextlib.suppress(Exception):
-                    self._hand_on(line.decode(errors="replace").rstrip())
+        pump(stream, self.log_file, f"scoring process {pid}", self._hand_on)
 
     def _hand_on(self, text: str) -> None:
         sink = self.sink  # read once: another thread may unset it
-        if sink is not None and text:
-            match = _LOGGED.match(text)
-            sink(_LEVELS[match[1]] if match else _LEVELS["INFO"], text[match.end() :] if match else text)
+        if sink is not None:
+            hand_on(text, sink)
 
 
 class _Child:
@@ -208,9 +190,9 @@ class _Child:
 
     def __init__(self, environment: dict[str, str], pump: Callable[[IO[bytes], int], None]) -> None:
         with ExitStack() as theirs, ExitStack() as ours:
-            requests, self._requests = _pipe(theirs, ours)
-            self._replies, replies = _pipe(ours, theirs)
-            lifeline, _ = _pipe(theirs, ours)
+            requests, self._requests = pipe(theirs, ours)
+            self._replies, replies = pipe(ours, theirs)
+            lifeline, _ = pipe(theirs, ours)
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", f"{__package__}.process", str(requests), str(replies), str(lifeline)],
                 pass_fds=(requests, replies, lifeline),
@@ -274,27 +256,5 @@ class _Child:
         return wait
 
 
-def _pipe(reader: ExitStack, writer: ExitStack) -> tuple[int, int]:
-    """A pipe whose ends are closed with the two stacks."""
-    read, write = os.pipe()
-    reader.callback(os.close, read)
-    writer.callback(os.close, write)
-    return read, write
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:  # most real-time signals have none
-        return f"signal {number}"
-
-
 def _deadline(seconds: float) -> float:
     return time.monotonic() + seconds
-
-
-def _open_log(path: Path) -> IO[bytes]:
-    try:
-        return path.open("ab", buffering=0)
-    except OSError:
-        return Path(os.devnull).open("ab", buffering=0)
