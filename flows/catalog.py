@@ -6,9 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from prefect.client.orchestration import SyncPrefectClient
-from prefect.client.schemas.actions import DeploymentUpdate, WorkPoolCreate
-from prefect.client.schemas.responses import DeploymentResponse
-from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 
 from ..blocks import store
 from ..blocks.compute import find_compute
@@ -25,14 +22,10 @@ from ..blocks.endpoint import BatchEndpoint, Defaults
 from ..blocks.model_deployment import ModelDeployment
 from ..blocks.model_params import params_of
 from ..blocks.model_source import local_copy, mlflow_folder
-from ..blocks.pipeline_deployment import PipelineDeployment
 from ..blocks.snapshot import take
 from ..scoring.errors import AlreadyExists, BatchError, InvalidDocument
-from .parameters import parameter_schema
-
-WORK_POOL = "batch-endpoints"
-FLOW = "endpoint"
-ENTRYPOINT = "prefect_batch.flows.endpoint:endpoint"
+from .components import with_pipeline
+from .publication import publish, published
 
 
 def create_endpoint(client: SyncPrefectClient, endpoint: BatchEndpoint) -> BatchEndpoint:
@@ -72,7 +65,7 @@ def delete_endpoint(client: SyncPrefectClient, name: str) -> None:
     store.load(BatchEndpoint, name, client)
     for deployment in latest(client, name):
         delete_deployment(client, name, deployment)
-    if (held := _prefect_deployment(client, name)) is not None:
+    if (held := published(client, name)) is not None:
         client.delete_deployment(held.id)
     store.delete(BatchEndpoint, name, client)
 
@@ -84,7 +77,7 @@ def create_deployment(
     name: str | None = None,
     set_default: bool = False,
 ) -> Deployment:
-    """Make the next version of the deployment that a file describes, with its code and model copied.
+    """Make the next version of the deployment that a file describes, with all that it runs copied.
 
     Args:
         path: the YAML file; paths in it are relative to it.
@@ -96,10 +89,14 @@ def create_deployment(
     """
     deployment = load_deployment(path, endpoint, name)
     store.load(BatchEndpoint, deployment.endpoint_name, client)
-    find_compute(client, deployment.compute).check(deployment.settings)
-    if not isinstance(deployment, ModelDeployment):
-        raise InvalidDocument(f"{path}: type: pipeline is not supported yet: use type: model")
-    stored = create_version(client, take_snapshots(deployment, path, default_datastore(client)))
+    datastore = default_datastore(client)
+    if isinstance(deployment, ModelDeployment):
+        find_compute(client, deployment.compute).check(deployment.settings)
+        stored: Deployment = create_version(client, take_snapshots(deployment, path, datastore))
+    else:
+        pipeline = with_pipeline(client, deployment, path, datastore)
+        find_compute(client, pipeline.compute).check(pipeline.settings)
+        stored = create_version(client, pipeline)
     if set_default:
         update_endpoint(client, stored.endpoint_name, stored.name, None)
     else:
@@ -138,60 +135,3 @@ def remove_deployment(client: SyncPrefectClient, endpoint: str, name: str) -> No
         )
     delete_deployment(client, endpoint, name)
     publish(client, endpoint)
-
-
-def publish(client: SyncPrefectClient, name: str) -> None:
-    """Bring the Prefect deployment `endpoint/<name>` in line with the endpoint: its description and Run form."""
-    endpoint = store.load(BatchEndpoint, name, client)
-    deployments = latest(client, name)
-    default = deployments.get(endpoint.defaults.deployment_name or "")
-    assert not isinstance(default, PipelineDeployment)
-    schema = parameter_schema(default, list(deployments))
-    description = endpoint.description or f"Batch endpoint {name}."
-    if (held := _prefect_deployment(client, name)) is not None:
-        update = DeploymentUpdate.model_validate(
-            {
-                "parameter_openapi_schema": schema,
-                "parameters": {**held.parameters, "endpoint": name},
-                "description": description,
-                "enforce_parameter_schema": True,
-            }
-        )
-        client.update_deployment(held.id, update)
-        return
-    ensure_work_pool(client)
-    client.create_deployment(
-        flow_id=client.create_flow_from_name(FLOW),
-        name=name,
-        description=description,
-        parameters={"endpoint": name},
-        parameter_openapi_schema=schema,
-        enforce_parameter_schema=True,
-        entrypoint=ENTRYPOINT,
-        pull_steps=[],
-        work_pool_name=WORK_POOL,
-        tags=["prefect-batch"],
-    )
-
-
-def ensure_work_pool(client: SyncPrefectClient) -> None:
-    """Make the work pool that endpoints are served from, unless it is there."""
-    try:
-        client.read_work_pool(WORK_POOL)
-    except ObjectNotFound:
-        from prefect.workers.process import ProcessWorker  # half a second to import, and once in a server's life
-
-        pool = WorkPoolCreate(
-            name=WORK_POOL, type="process", base_job_template=ProcessWorker.get_default_base_job_template()
-        )
-        try:
-            client.create_work_pool(pool)
-        except ObjectAlreadyExists:
-            pass
-
-
-def _prefect_deployment(client: SyncPrefectClient, name: str) -> DeploymentResponse | None:
-    try:
-        return client.read_deployment_by_name(f"{FLOW}/{name}")
-    except ObjectNotFound:
-        return None

@@ -1,25 +1,40 @@
-"""The parameter schema of an endpoint: what its Run form shows and what the server refuses before anything starts."""
+"""The parameter schema of an endpoint: what its Run form shows and what the server refuses before anything starts.
+
+The form is the default deployment's. A call may be for another one, with other inputs and settings: where they differ,
+the part of the schema that is the form lets pass what any of them takes, and a chain of if, then and else, which a
+form does not show, holds each call to the deployment that it is for.
+"""
 
 from __future__ import annotations
 
-import json
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, cast
 
+from ..blocks.deployment import Deployment
 from ..blocks.model_deployment import ModelDeployment
-from ..blocks.model_params import ANY_NAME, Param
-from ..blocks.settings import BOOLEAN_SCHEMA, JobRetrySettings, JobSettings, ModelSettings
+from ..blocks.pipeline_deployment import PipelineDeployment
+from ..blocks.settings import BOOLEAN_SCHEMA
+from .form import Form, Schema
+from .model_form import model_form, retry_settings
+from .pipeline_form import pipeline_form
+
+_GROUPS = ("inputs", "outputs", "settings")
+_SHOWN = {"title", "description", "position"}
 
 
-def parameter_schema(default: ModelDeployment | None, deployments: list[str]) -> dict[str, Any]:
+def parameter_schema(default: Deployment | None, deployments: Mapping[str, Deployment]) -> Schema:
     """A schema in the form that Prefect deployments carry.
 
     Args:
-        default: the endpoint's default deployment, whose settings the descriptions tell. Not as schema defaults: the
-            form would submit them, and so override another deployment that the caller chose.
-        deployments: names to choose from.
+        default: the endpoint's default deployment, whose inputs have fields, and whose settings the descriptions tell.
+            Not as schema defaults: the form would submit them, and so override another deployment that the caller
+            chose.
+        deployments: those to choose from, by name.
     """
-    settings = default.settings if default else ModelSettings()
-    which: dict[str, Any] = {
+    known = dict(deployments) | ({default.name: default} if default else {})
+    shown = default or _stand_in(known)
+    form, forms = _form(shown), {name: _form(deployment) for name, deployment in known.items()}
+    which: Schema = {
         "title": "deployment",
         "type": "string",
         "description": f"Deployment to run instead of the default, {default.name}."
@@ -28,8 +43,8 @@ def parameter_schema(default: ModelDeployment | None, deployments: list[str]) ->
         "position": 2,
     }
     if deployments:
-        which["enum"] = deployments
-    return {
+        which["enum"] = list(deployments)
+    schema: Schema = {
         "title": "Parameters",
         "type": "object",
         "properties": {
@@ -38,135 +53,101 @@ def parameter_schema(default: ModelDeployment | None, deployments: list[str]) ->
             "deployment": which,
             "settings": _reference("Settings", "settings", 3),
         },
-        "required": ["inputs"] if default else ["inputs", "deployment"],
-        "definitions": {
-            "Inputs": _inputs(default),
-            "Outputs": _outputs(),
-            "Settings": _settings(JobSettings, settings.model_dump() | {"output_file_name": settings.file_name}),
-            "RetrySettings": _settings(JobRetrySettings, settings.retry_settings.model_dump()),
-        },
+        "required": form.required + ([] if default else ["deployment"]),
+        "definitions": {group.capitalize(): getattr(form, group) for group in _GROUPS},
     }
+    models = shown is None or any(isinstance(one, ModelDeployment) for one in known.values())
+    if models:
+        schema["definitions"]["RetrySettings"] = retry_settings(shown if isinstance(shown, ModelDeployment) else None)
+    if not models or any(_checks(other) != _checks(form) for other in forms.values()):
+        _distinguish(schema, default.name if default else None, form, forms)
+    return schema
 
 
-def _reference(definition: str, title: str, position: int) -> dict[str, Any]:
+def _stand_in(deployments: Mapping[str, Deployment]) -> Deployment | None:
+    """Whose form an endpoint without a default shows: a pipeline's where there is nothing else."""
+    pipelines = [one for one in deployments.values() if isinstance(one, PipelineDeployment)]
+    return pipelines[0] if pipelines and len(pipelines) == len(deployments) else None
+
+
+def _form(deployment: Deployment | None) -> Form:
+    return pipeline_form(deployment) if isinstance(deployment, PipelineDeployment) else model_form(deployment)
+
+
+def _reference(definition: str, title: str, position: int) -> Schema:
     return {"$ref": f"#/definitions/{definition}", "title": title, "position": position}
 
 
-_PATH: dict[str, Any] = {"type": "string", "minLength": 1}
-_PATHS: dict[str, Any] = {"type": "array", "items": _PATH, "minItems": 1}
-_ONE_OR_MORE: dict[str, Any] = {"anyOf": [{**_PATH, "title": "one"}, {**_PATHS, "title": "several"}]}
-_DATA_TYPE: dict[str, Any] = {
-    "type": "string",
-    "enum": ["uri_folder", "uri_file", "UriFolder", "UriFile"],  # the latter as Azure's REST API spells them
-}
+def _distinguish(schema: Schema, default: str | None, shown: Form, forms: Mapping[str, Form]) -> None:
+    """Let the form's part of the schema pass every call that is right for its deployment, and check by deployment."""
+    for group in _GROUPS:
+        others = [getattr(form, group) for form in forms.values()]
+        schema["definitions"][group.capitalize()] = _lenient(getattr(shown, group), others)
+    schema["required"] = [] if default else ["deployment"]
+    schema["$defs"] = {
+        f"{name}-{group}": _nullable(getattr(form, group)) for name, form in forms.items() for group in _GROUPS
+    }
+    chain: Schema = {}
+    for name, form in forms.items():
+        named: Schema = {"properties": {"deployment": {"const": name}}}
+        if name != default:
+            named["required"] = ["deployment"]
+        parts = {group: {"$ref": f"#/$defs/{name}-{group}"} for group in _GROUPS}
+        chain = {"if": named, "then": {"properties": parts, "required": form.required}, "else": chain}
+    schema |= chain
 
 
-def _inputs(default: ModelDeployment | None) -> dict[str, Any]:
-    """One data input, which the form calls `data` and a caller may call anything, and the model's parameters.
+def _nullable(schema: Schema) -> Schema:
+    """A schema whose optional properties may be null, as the server makes it of what the form shows.
 
-    Parameters of the default deployment have fields. The call may be for another one: others pass, and none is
-    required here.
+    It would make a union of it, and say of a wrong value only that it fits neither.
     """
-    described = (
-        "Required: the folder or file to score, as a path, a URL or a data asset like data:heart@latest. A relative "
-        "path starts where the worker was started."
-    )
-    properties: dict[str, Any] = {"data": {"title": "data", "description": described, **_data()}}
-    params = {name: param for name, param in ((default and default.params_schema) or {}).items() if name != ANY_NAME}
-    if params:
-        properties["params"] = {
-            "title": "params",
-            "type": "object",
-            "description": "Parameters of the model.",
-            "properties": {name: _param(name, param) for name, param in params.items()},
-            "additionalProperties": True,
-        }
-    return {
-        "title": "data",
-        "type": "object",
-        "properties": properties,
-        "patternProperties": {"^params$": {"type": ["object", "null"]}},
-        "additionalProperties": _data(),
-        "minProperties": 1,
-        "if": {"required": ["params"]},
-        "then": {"minProperties": 2, "maxProperties": 2},
-        "else": {"maxProperties": 1},
+    properties = {
+        name: {**held, "type": [held["type"], "null"]}
+        if isinstance(held.get("type"), str) and name not in schema.get("required", ())
+        else held
+        for name, held in schema["properties"].items()
     }
+    return schema | {"properties": properties}
 
 
-def _pointer(
-    title: str, path: dict[str, Any], modes: list[str], more: dict[str, dict[str, Any]] | None = None
-) -> dict[str, Any]:
-    """A mapping with a path, and what may stand beside it."""
-    properties: dict[str, Any] = {"path": path, "type": _DATA_TYPE, "mode": {"type": "string", "enum": modes}}
-    return {
-        "title": title,
+def _lenient(shown: Schema, others: list[Schema]) -> Schema:
+    """A schema whose form is that of `shown`, and that refuses nothing that one of the others takes."""
+    others = [other for other in others if _checks(other) != _checks(shown)]
+    if not others:
+        return shown
+    about = {key: value for key, value in shown.items() if key in _SHOWN}
+    if any("properties" not in one for one in (shown, *others)):
+        branches = [branch for one in (shown, *others) for branch in one.get("anyOf", [_titled(one)])]
+        return about | {"anyOf": [one for at, one in enumerate(branches) if one not in branches[:at]]}
+    properties: dict[str, Schema] = shown["properties"]
+    return about | {
         "type": "object",
-        "properties": {name: {"title": name, **schema} for name, schema in (properties | (more or {})).items()},
-        "required": ["path"],
-        "additionalProperties": False,
-    }
-
-
-def _data() -> dict[str, Any]:
-    filtered = _pointer(
-        "path with filters",
-        {**_ONE_OR_MORE, "description": "Folders, files or both."},
-        ["ro_mount", "download", "direct"],
-        {
-            "include": {**_ONE_OR_MORE, "description": "Files to score, such as *.csv; by default all."},
-            "exclude": {**_ONE_OR_MORE, "description": "Files to leave out, such as *_old.csv."},
+        "properties": {
+            name: _lenient(schema, [other["properties"][name] for other in others if name in other["properties"]])
+            for name, schema in properties.items()
         },
-    )
-    return {"anyOf": [{**_PATH, "title": "path"}, {**_PATHS, "title": "several paths"}, filtered]}
-
-
-_ITEM: dict[str, Any] = {
-    "anyOf": [{"title": "text", "type": "string"}, {"title": "number", "type": "number"}, {"title": "JSON"}]
-}
-
-
-def _param(name: str, param: Param) -> dict[str, Any]:
-    said = "Required." if param.required else _default(param.default)
-    spelled = "Written as JSON." if param.type in ("any", "object") else None  # a form has only an editor for it
-    description = " ".join(filter(None, [param.description, spelled, said]))
-    special = {"any": {}, "boolean": BOOLEAN_SCHEMA, "array": {"type": "array", "items": _ITEM}}
-    kind = special.get(param.type, {"type": param.type})
-    return {"title": name, **kind, **({"description": description} if description else {})}
-
-
-def _outputs() -> dict[str, Any]:
-    path = {**_PATH, "description": "A folder; with type uri_file also a file."}
-    typed = _pointer("path with type", path, ["rw_mount", "upload"])
-    one: dict[str, Any] = {"anyOf": [{**_PATH, "title": "path"}, typed]}
-    described = "Folder for the output, as a path or a URL; by default one of the job's own in the default datastore."
-    return {
-        "title": "score",
-        "type": "object",
-        "properties": {"score": {"title": "score", "description": described, **one}},
-        "additionalProperties": one,
-        "maxProperties": 1,
+        "additionalProperties": True,
     }
 
 
-def _settings(model: type[JobSettings] | type[JobRetrySettings], effective: dict[str, Any]) -> dict[str, Any]:
-    properties: dict[str, Any] = {}
-    for name, schema in model.model_json_schema()["properties"].items():
-        branches = [branch for branch in schema["anyOf"] if branch.get("type") != "null"]
-        if "$ref" in branches[0]:
-            properties[name] = {"$ref": "#/definitions/RetrySettings", "title": name}
-            continue
-        about = branches[0].get("description") or schema.get("description") or ""
-        branches = branches[0].get("anyOf", branches)
-        only: dict[str, Any] = branches[0] if len(branches) == 1 else {"anyOf": branches}
-        value = effective[name]
-        description = f"{about} {_default(value)}".strip()
-        properties[name] = {**only, "title": name, "description": description}
-    return {"title": "Settings", "type": "object", "properties": properties, "additionalProperties": False}
+def _titled(schema: Schema) -> Schema:
+    """A branch of a union, whose title names it in the form."""
+    kind = "choice" if "enum" in schema else {"string": "text"}.get(schema.get("type", ""), schema.get("type", "JSON"))
+    return {key: value for key, value in schema.items() if key not in _SHOWN} | {"title": kind}
 
 
-def _default(value: Any) -> str:
-    if value is None:
-        return ""
-    shown = f"{value:g}" if isinstance(value, float) else value if isinstance(value, str) else json.dumps(value)
-    return f"Default: {shown}."
+def _checks(schema: Any) -> Any:
+    """A form or schema without what is only for people."""
+    if isinstance(schema, Form):
+        return {group: _checks(getattr(schema, group)) for group in _GROUPS} | {"required": schema.required}
+    if isinstance(schema, list):
+        return [_checks(item) for item in cast("list[Any]", schema)]
+    if not isinstance(schema, dict):
+        return schema
+    kept = {
+        key: _checks(value)
+        for key, value in cast("Schema", schema).items()
+        if key not in _SHOWN or isinstance(value, dict)  # a property may be called so
+    }
+    return BOOLEAN_SCHEMA if kept == {"type": "boolean"} else kept

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from prefect.utilities.schema_tools.validation import is_valid_schema, validate
 
-from prefect_batch.blocks.deployment import ModelDeployment, parse_deployment
+from prefect_batch.blocks.deployment import Deployment
+from prefect_batch.blocks.model_deployment import ModelDeployment, parse_model_deployment
 from prefect_batch.blocks.model_params import Param
 from prefect_batch.blocks.settings import JobSettings
 from prefect_batch.flows.parameters import parameter_schema
 
-DEFAULT = parse_deployment(
+DEFAULT = parse_model_deployment(
     {
         "name": "gbm",
         "endpoint_name": "heart",
@@ -24,8 +26,14 @@ DEFAULT = parse_deployment(
 )
 
 
-def errors(parameters: dict[str, Any], default: ModelDeployment | None = DEFAULT) -> list[str]:
-    schema = parameter_schema(default, ["gbm", "other"])
+OTHER = DEFAULT.model_copy(update={"name": "other"})
+
+
+def errors(
+    parameters: dict[str, Any], default: Deployment | None = DEFAULT, others: Sequence[Deployment] = (OTHER,)
+) -> list[str]:
+    known = [default or DEFAULT, *others]
+    schema = parameter_schema(default, {deployment.name: deployment for deployment in known})
     is_valid_schema(schema)
     return [error.message for error in validate(parameters, schema)]
 
@@ -123,11 +131,11 @@ def test_bad_parameters(parameters: dict[str, Any]) -> None:
 def test_an_endpoint_without_a_default_asks_for_a_deployment() -> None:
     assert errors({"inputs": {"data": "x"}}, default=None) != []
     assert errors({"inputs": {"data": "x"}, "deployment": "gbm"}, default=None) == []
-    assert parameter_schema(None, [])["properties"]["deployment"].get("enum") is None
+    assert parameter_schema(None, {})["properties"]["deployment"].get("enum") is None
 
 
 def test_the_form_tells_the_default_deployments_settings_and_submits_none() -> None:
-    schema = parameter_schema(DEFAULT, ["gbm"])
+    schema = parameter_schema(DEFAULT, {})
     settings = schema["definitions"]["Settings"]["properties"]
     assert settings["mini_batch_size"]["description"].startswith("What one call of run() gets: a number of files, ")
     assert settings["mini_batch_size"]["description"].endswith(" Default: 7.")
@@ -154,7 +162,7 @@ def test_the_form_has_a_field_for_each_parameter_of_the_default_deployment() -> 
         exact=Param(type="boolean", default=True),
         **{"**": Param()},
     )
-    params = parameter_schema(default, [])["definitions"]["Inputs"]["properties"]["params"]
+    params = parameter_schema(default, {})["definitions"]["Inputs"]["properties"]["params"]
     assert params["properties"] == {
         "temperature": {"title": "temperature", "type": "number", "description": "How bold. Default: 0.5."},
         "k": {"title": "k", "type": "integer", "description": "Required."},
@@ -165,12 +173,12 @@ def test_the_form_has_a_field_for_each_parameter_of_the_default_deployment() -> 
 
 @pytest.mark.parametrize("default", [None, DEFAULT, with_params(), with_params(**{"**": Param()})])
 def test_the_form_has_no_card_of_parameters_where_there_are_none(default: ModelDeployment | None) -> None:
-    assert list(parameter_schema(default, [])["definitions"]["Inputs"]["properties"]) == ["data"]
+    assert list(parameter_schema(default, {})["definitions"]["Inputs"]["properties"]) == ["data"]
 
 
 def test_every_choice_of_true_and_false_can_stay_open_in_the_form() -> None:
     """A switch cannot: it shows what is true by default, and untouched, as false."""
-    schema = str(parameter_schema(with_params(exact=Param(type="boolean", default=True)), []))
+    schema = str(parameter_schema(with_params(exact=Param(type="boolean", default=True)), {}))
     assert (schema.count("'boolean'"), schema.count("'enum': [True, False]")) == (0, 3)
     default = with_params(exact=Param(type="boolean", default=True))
     assert errors({"inputs": {"data": "x", "params": {"exact": False}}}, default) == []
@@ -185,7 +193,7 @@ def test_an_item_of_a_list_may_be_anything() -> None:
 
 
 def test_a_wrong_size_is_refused_with_a_pattern_that_people_can_read() -> None:
-    schema = parameter_schema(DEFAULT, [])["definitions"]["Settings"]["properties"]["mini_batch_size"]
+    schema = parameter_schema(DEFAULT, {})["definitions"]["Settings"]["properties"]["mini_batch_size"]
     assert schema["anyOf"][1]["pattern"] == (
         "^(?i:([0-9]+(?:[.][0-9]+)?) ?(B|KB|KIB|MB|MIB|GB|GIB|TB|TIB)|([0-9]+) ?rows?)$"
     )
@@ -199,11 +207,11 @@ def test_parameters_are_typed_and_those_of_another_deployment_pass() -> None:
 
 
 def test_the_plain_path_comes_first_in_the_form() -> None:
-    data = parameter_schema(DEFAULT, [])["definitions"]["Inputs"]["properties"]["data"]
+    data = parameter_schema(DEFAULT, {})["definitions"]["Inputs"]["properties"]["data"]
     assert [branch["title"] for branch in data["anyOf"]] == ["path", "several paths", "path with filters"]
 
 
 def test_what_the_server_stores_is_a_valid_schema_without_required_keys_too() -> None:
     """It checks a deployment's own parameters that way."""
-    schema = parameter_schema(with_params(temperature=TEMPERATURE), ["gbm"])
+    schema = parameter_schema(with_params(temperature=TEMPERATURE), {})
     assert validate({"endpoint": "heart"}, schema, ignore_required=True) == []
