@@ -124,7 +124,7 @@ GOOD = {"data": "x", "note": ""}
         {"inputs": GOOD},
         {"inputs": {**GOOD, "folds": 9, "rate": 0.5, "exact": True, "strict": False, "score_mode": "prediction_only"}},
         {"inputs": {**GOOD, "folds": 5.0, "rate": 1}},
-        {"inputs": {**GOOD, "folds": None, "exact": None, "table": "t.csv"}},
+        {"inputs": {**GOOD, "exact": None, "table": "t.csv"}},
         {"inputs": {**GOOD, "data": {"path": "x", "type": "uri_folder", "mode": "download"}, "table": "t.csv"}},
         {"inputs": {**GOOD, "model": {"path": "models:/m/1", "type": "mlflow_model"}}},
         {"inputs": GOOD, "outputs": {"scores": "y", "report": {"path": "r.json", "type": "uri_file"}}},
