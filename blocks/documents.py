@@ -84,7 +84,7 @@ def load_located(path: Path) -> tuple[dict[str, Any], Where]:
     try:
         loader = _UniqueKeys(path.read_text(encoding="utf-8"))  # a SafeLoader
         node = loader.get_single_node()
-        data: Any = loader.construct_document(node) if node is not None else None
+        data: Any = loader.construct_document(node) if node is not None else None  # pyright: ignore[reportUnknownMemberType]
     except FileNotFoundError:
         raise InvalidDocument(f"{path}: no such file") from None
     except (OSError, UnicodeDecodeError) as error:

@@ -29,7 +29,7 @@ from prefect.states import AwaitingRetry, Cancelling
 from ..blocks.datastore import open_folder
 from ..scoring.errors import BatchError, InvalidDocument, JobFailed, NotFound
 from ..scoring.storage import Folder
-from .catalog import FLOW, WORK_POOL
+from .publication import FLOW, WORK_POOL
 from .job import OUTPUT_NAME, RECORD, Job, job_root
 from .progress import PROGRESS
 

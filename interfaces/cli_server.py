@@ -11,7 +11,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from ..blocks import store
-from ..flows.catalog import WORK_POOL, ensure_work_pool
+from ..flows.publication import WORK_POOL, ensure_work_pool
 from ..flows.locations import WORKING_DIRECTORY
 from . import terminal
 from .local_server import WORKER_SETTINGS, LocalServer

@@ -16,7 +16,7 @@ import httpx
 from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from ..flows.catalog import WORK_POOL, ensure_work_pool
+from ..flows.publication import WORK_POOL, ensure_work_pool
 from ..flows.locations import WORKING_DIRECTORY
 from ..scoring.errors import BatchError
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.responses import DeploymentResponse
 
-from prefect_batch.flows.catalog import ENTRYPOINT, WORK_POOL
+from prefect_batch.flows.publication import ENTRYPOINT, WORK_POOL
 from prefect_batch.interfaces.local_server import LocalServer
 
 ROOT = Path(__file__).resolve().parents[2]
