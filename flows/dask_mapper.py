@@ -78,31 +78,25 @@ class DaskMapper:
             return handle.result()
         except KilledWorker as error:
             message = f"{error.allowed_failures + 1} workers died one after the other while they had this shard"
-            self._set_state(handle, Crashed(message=message))
+            set_state(self._client, handle, Crashed(message=message))
             if not alone:
                 raise Suspected(message) from None
             return fail_shard(self._job, self._plan, shard, self._run, "KilledWorker", message)
         finally:
             self._flying.pop(shard.number, None)
-            _dask(handle).release()  # a held result would be computed again when its worker dies
+            dask_future(handle).release()  # a held result would be computed again when its worker dies
 
     def abort(self) -> None:
         futures = list(self._flying.values())
         dask: Any = self._runner.client
-        dask.cancel([_dask(future) for future in futures], force=True)
+        dask.cancel([dask_future(future) for future in futures], force=True)
         dask.run(release, self._job.root, True, on_error="ignore")
         for future in futures:
-            self._set_state(future, Cancelled(message=ENDED))
+            set_state(self._client, future, Cancelled(message=ENDED))
 
     def release(self) -> None:
         dask: Any = self._runner.client
         dask.run(release, self._job.root, False, on_error="ignore")
-
-    def _set_state(self, future: PrefectDaskFuture[Receipt], state: State[Any]) -> None:
-        try:
-            self._client.set_task_run_state(future.task_run_id, state, force=True)
-        except (ObjectNotFound, httpx.HTTPStatusError):
-            pass  # the task never started: the server does not know it
 
 
 def threads(plan: Plan) -> int:
@@ -110,9 +104,17 @@ def threads(plan: Plan) -> int:
     return 2 if plan.staged else 1
 
 
-def _dask(future: PrefectDaskFuture[Receipt]) -> Any:
+def dask_future(future: PrefectDaskFuture[Any]) -> Any:
     """The Dask future inside a Prefect future."""
     return cast(Any, future).wrapped_future
+
+
+def set_state(client: SyncPrefectClient, future: PrefectDaskFuture[Any], state: State[Any]) -> None:
+    """Tell the server how a task run ended whose worker can no more."""
+    try:
+        client.set_task_run_state(future.task_run_id, state, force=True)
+    except (ObjectNotFound, httpx.HTTPStatusError):
+        pass  # the task never started: the server does not know it
 
 
 def close_stale_task_runs(client: SyncPrefectClient, flow_run_id: UUID, logger: logging.Logger | Any) -> None:

@@ -1,12 +1,16 @@
-"""The flow `endpoint`: what a call to a batch endpoint runs. Records the job and runs its deployment's flow."""
+"""The flows that callers start: `endpoint`, behind every batch endpoint, and `pipeline-job`, for pipelines without one.
+
+Both record the job and run the flow of its deployment's type.
+"""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Any, cast
 
 from prefect import flow, get_run_logger
-from prefect.client.orchestration import get_client
+from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import State
 from prefect.context import FlowRunContext
 from prefect.exceptions import FailedRun
@@ -14,14 +18,19 @@ from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settin
 from prefect.states import Completed, Failed
 
 from ..blocks.datastore import open_folder
-from ..blocks.settings import JobSettings
 from ..scoring.errors import BatchError
+from . import stand_alone
 from .dask_mapper import threads
-from .job import RECORD, Job, job_root
+from .job import RECORD, job_root
 from .model import model
 from .packing import plan_job
+from .pipeline import pipeline
+from .pipeline_job import AnyJob, PipelineJob, load_job
 from .request import record
 from .task_runner import LeanDaskTaskRunner
+
+Record = Callable[[SyncPrefectClient, str, str, str | None], AnyJob]
+"""Checks and records a call. Takes the client, the job's id, the reference of its folder, and who called."""
 
 
 def _is_no_echo(entry: logging.LogRecord) -> bool:
@@ -35,17 +44,55 @@ def endpoint(
     inputs: dict[str, Any] | None = None,
     outputs: dict[str, Any] | None = None,
     deployment: str | None = None,
-    settings: JobSettings | None = None,
+    settings: dict[str, Any] | None = None,
 ) -> State[Any]:
-    """Score a lot of data with the endpoint's default deployment, or with another of its deployments.
+    """Run the endpoint's default deployment, or another of its deployments, on a lot of data.
 
     Args:
         endpoint: Name of the endpoint; part of the Prefect deployment, not given by callers.
-        inputs: The data, by name; a model deployment takes one, of any name, and literal values under `params`.
-        outputs: Place for the output, by name; by default one of the job's own.
+        inputs: The data, by name; a model deployment takes one, of any name, and literal values under `params`; a
+            pipeline deployment takes data and literal values by the names that it declares.
+        outputs: Places for the outputs, by name; by default the job's own.
         deployment: Name of a deployment of the endpoint, instead of its default.
         settings: What this job overrides of the deployment's settings.
     """
+    call = {
+        "endpoint": endpoint,
+        "inputs": inputs,
+        "outputs": outputs,
+        "deployment": deployment,
+        "settings": settings,
+    }
+    return _run_job(lambda client, job_id, root, by: record(client, call, job_id, root, by))
+
+
+@flow(name=stand_alone.FLOW, validate_parameters=False, persist_result=False)
+def pipeline_job(
+    component: str,
+    deployment: str,
+    settings: dict[str, Any] | None = None,
+    inputs: dict[str, Any] | None = None,
+    outputs: dict[str, Any] | None = None,
+) -> State[Any]:
+    """Run a pipeline that no endpoint stands before: `prefect-batch job create`.
+
+    Args:
+        component: Name of the stored component.
+        deployment: What the pipeline is called.
+        settings: As of a pipeline deployment.
+        inputs: Data and literal values, by name.
+        outputs: Places for the outputs, by name; by default the job's own.
+    """
+
+    def make(client: SyncPrefectClient, job_id: str, root: str, by: str | None) -> PipelineJob:
+        found = stand_alone.load(client, component, deployment, settings or {})
+        return stand_alone.record(client, found, inputs or {}, outputs or {}, job_id, root, by)
+
+    return _run_job(make)
+
+
+def _run_job(make_record: Record) -> State[Any]:
+    """The body of both: the job of this flow run, recorded by its first start, to its end."""
     logger: Any = get_run_logger()
     logging.getLogger("prefect.flow_runs").addFilter(_is_no_echo)
     context = FlowRunContext.get()
@@ -55,29 +102,31 @@ def endpoint(
         with get_client(sync_client=True) as client:
             root = job_root(client, job_id)
             if (folder := open_folder(root)).exists(RECORD):
-                job = Job.load(folder)
-                logger.info("Job %s goes on from its committed parts", job_id)
+                job = load_job(folder)
+                logger.info("Job %s goes on from what it has committed", job_id)
             else:
-                call = {
-                    "endpoint": endpoint,
-                    "inputs": inputs,
-                    "outputs": outputs,
-                    "deployment": deployment,
-                    "settings": settings,
-                }
-                job = record(client, call, job_id, root, by.display_value if by else None)
-        logger.info("Deployment %s scores %s", job.deployment_label, job.input.url)
-        plan = plan_job(job, logger.info)
-        runner = LeanDaskTaskRunner(**job.compute.runner_arguments(job.settings, threads(plan)))
+                job = make_record(client, job_id, root, by.display_value if by else None)
+        subflow, arguments = _prepare(job, logger)
+        runner = LeanDaskTaskRunner(**arguments)
     except (BatchError, OSError) as error:
         logger.error(str(error))
         return Failed(message=str(error))
     # Our own heartbeat is enough: the thread of another one would take a second to end.
     with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
-        state: State[Any] = model.with_options(task_runner=cast(Any, runner))(
+        state: State[Any] = subflow.with_options(task_runner=cast(Any, runner))(
             deployment=job.deployment.name, job_folder=job.root, return_state=True
         )
     return Completed(message=state.message) if state.is_completed() else Failed(message=_one_line(state))
+
+
+def _prepare(job: AnyJob, logger: logging.Logger) -> tuple[Any, dict[str, Any]]:
+    """The flow that runs a job, and the arguments of its task runner."""
+    if isinstance(job, PipelineJob):
+        logger.info("Pipeline %s runs", job.deployment_label)
+        return pipeline, job.compute.runner_arguments(job.settings)
+    logger.info("Deployment %s scores %s", job.deployment_label, job.input.url)
+    plan = plan_job(job, logger.info)
+    return model, job.compute.runner_arguments(job.settings, threads(plan))
 
 
 def _one_line(state: State[Any]) -> str:

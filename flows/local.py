@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 
 from ..scoring import slots
 from ..scoring.shard import Receipt
+from . import run_step
 from .job import Job
 from .mapping import Report
+from .pipeline_job import PipelineJob
+from .pipeline_summary import CANCELLED, PipelineSummary
 from .plan import Plan, Shard
+from .run_graph import StepReport, run_graph
 from .score_job import score_job
 from .score_shard import LimitedSink, score_shard
+from .step_result import StepResult
 from .summary import Summary
 
 
@@ -50,3 +55,43 @@ def run_local(job: Job, report: Report, logger: logging.Logger) -> Summary:
         return ThreadMapper(job, run, logger)
 
     return score_job(job, mapper, report)
+
+
+class ThreadStepper:
+    """Steps on threads of this process.
+
+    Args:
+        job: whose steps.
+        run: number of this run of the job.
+        pool: the threads.
+        logger: receives what the commands print, each line after the name of its step.
+    """
+
+    def __init__(self, job: PipelineJob, run: int, pool: ThreadPoolExecutor, logger: logging.Logger) -> None:
+        self._job, self._run, self._pool, self._logger = job, run, pool, logger
+        self._flying: dict[str, Future[StepResult]] = {}
+
+    def submit(self, step: str, after: Sequence[str], used: int, done: Callable[[], None]) -> None:
+        def sink(level: int, line: str) -> None:
+            self._logger.log(level, "%s: %s", step, line)
+
+        self._flying[step] = self._pool.submit(run_step.run_step, self._job.root, step, self._run, sink, used)
+        self._flying[step].add_done_callback(lambda _: done())
+
+    def result(self, step: str) -> StepResult:
+        try:
+            return self._flying.pop(step).result()
+        except CancelledError:
+            return StepResult(name=step, state=CANCELLED)
+
+    def stop(self) -> None:
+        for future in self._flying.values():
+            future.cancel()
+        run_step.stop(self._job.root, self._run)
+
+
+def run_graph_local(job: PipelineJob, report: StepReport, logger: logging.Logger) -> PipelineSummary:
+    """Run the steps of a recorded job on this machine."""
+    settings = job.settings
+    with ThreadPoolExecutor(settings.instance_count * settings.max_concurrency_per_instance) as pool:
+        return run_graph(job, lambda run: ThreadStepper(job, run, pool, logger), report)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 from .pipeline_job import DataValue, PipelineJob
 from .summary import SUMMARY
@@ -57,8 +57,9 @@ class PipelineSummary:
 
     @classmethod
     def from_json(cls, data: bytes) -> PipelineSummary:
-        held = cast("dict[str, Any]", json.loads(data))
-        return cls(**{**held, "steps": [StepSummary(**step) for step in held["steps"]]})
+        held: dict[str, Any] = json.loads(data)
+        held["steps"] = [StepSummary(**step) for step in held["steps"]]
+        return cls(**held)
 
 
 def summarize(job: PipelineJob, state: str, message: str, runs: int, seconds: float) -> PipelineSummary:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient
@@ -13,39 +14,29 @@ from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
 
 if TYPE_CHECKING:  # neither is needed by those who only read a job's progress
     from .mapping import Tally
+    from .pipeline_summary import PipelineSummary
+    from .run_graph import StepCounts
     from .summary import Summary
 
-PROGRESS, SUMMARY, OUTPUT = "batch-progress", "batch-summary", "batch-output"
+PROGRESS, SUMMARY, STEPS, OUTPUT = "batch-progress", "batch-summary", "batch-steps", "batch-output"
 _SECONDS = 1.0
 
 
-class ProgressArtifact:
-    """The job's progress artifact, updated at most once a second.
-
-    Its metadata has the counts as text, for the terminal: completed, total (mini-batches), items, failed, rows.
-    """
+class _Artifact:
+    """A job's progress artifact, updated at most once a second. Its metadata has counts as text, for the terminal."""
 
     def __init__(self, client: SyncPrefectClient, job_id: str) -> None:
         self._client, self._job_id = client, UUID(job_id)
         self._artifact: UUID | None = None
         self._last = float("-inf")
 
-    def __call__(self, tally: Tally) -> None:
-        finished = tally.mini_batches == tally.mini_batches_total
+    def _put(self, counts: Mapping[str, int], text: str) -> None:
+        """Show counts, of which `completed` and `total` make the bar. The last ones are shown in any case."""
+        finished = counts["completed"] == counts["total"]
         if not finished and time.monotonic() - self._last < _SECONDS:
             return
-        counts = {
-            "completed": str(tally.mini_batches),
-            "total": str(tally.mini_batches_total),
-            "items": str(tally.items),
-            "failed": str(tally.failed),
-            "rows": str(tally.rows),
-        }
-        percent = 100 * tally.mini_batches / max(1, tally.mini_batches_total)
-        text = (
-            f"{tally.mini_batches:,} of {tally.mini_batches_total:,} mini-batches, {tally.items:,} of "
-            f"{tally.items_total:,} files, {tally.failed:,} failed, {tally.rows:,} rows"
-        )
+        metadata = {name: str(count) for name, count in counts.items()}
+        percent = 100 * counts["completed"] / max(1, counts["total"])
         if self._artifact is None:
             created = self._client.create_artifact(
                 ArtifactCreate(
@@ -53,35 +44,90 @@ class ProgressArtifact:
                     type="progress",
                     data=percent,
                     description=text,
-                    metadata_=counts,
+                    metadata_=metadata,
                     flow_run_id=self._job_id,
                 )
             )
             self._artifact = created.id
         else:
             self._client.update_artifact(
-                self._artifact, ArtifactUpdate(data=percent, description=text, metadata_=counts)
+                self._artifact, ArtifactUpdate(data=percent, description=text, metadata_=metadata)
             )
         self._last = time.monotonic()
 
 
+class ProgressArtifact(_Artifact):
+    """Of a model job: completed and total count mini-batches; then items, failed, rows."""
+
+    def __call__(self, tally: Tally) -> None:
+        counts = {
+            "completed": tally.mini_batches,
+            "total": tally.mini_batches_total,
+            "items": tally.items,
+            "failed": tally.failed,
+            "rows": tally.rows,
+        }
+        self._put(
+            counts,
+            f"{tally.mini_batches:,} of {tally.mini_batches_total:,} mini-batches, {tally.items:,} of "
+            f"{tally.items_total:,} files, {tally.failed:,} failed, {tally.rows:,} rows",
+        )
+
+
+class StepProgress(_Artifact):
+    """Of a pipeline job: completed, total and failed count steps."""
+
+    def __call__(self, counts: StepCounts) -> None:
+        self._put(
+            {"completed": counts.completed, "total": counts.total, "failed": counts.failed},
+            f"{counts.completed} of {counts.total} steps, {counts.failed} failed",
+        )
+
+
 def publish_result(client: SyncPrefectClient, summary: Summary) -> None:
     """The summary as a table, and a link to the output, on the job's page."""
-    flow_run_id = UUID(summary.job)
-    table = [{"what": key.replace("_", " "), "value": str(value)} for key, value in vars(summary).items()]
-    client.create_artifact(
-        ArtifactCreate(
-            key=SUMMARY, type="table", data=json.dumps(table), description=summary.message, flow_run_id=flow_run_id
-        )
-    )
+    _publish_table(client, summary.job, SUMMARY, _rows(vars(summary)), summary.message)
     if summary.completed:
-        url = summary.output if "://" in summary.output else Path(summary.output).as_uri()
-        client.create_artifact(
-            ArtifactCreate(
-                key=OUTPUT,
-                type="markdown",
-                data=f"[{summary.output}]({url})",
-                description="Where the output of the job lies.",
-                flow_run_id=flow_run_id,
-            )
-        )
+        _publish_outputs(client, summary.job, _link(summary.output), "Where the output of the job lies.")
+
+
+def publish_pipeline(client: SyncPrefectClient, summary: PipelineSummary) -> None:
+    """The summary and the steps as tables, and links to the outputs that are there, on the job's page."""
+    whole = {key: value for key, value in vars(summary).items() if key not in ("steps", "inputs", "outputs")}
+    whole |= {f"input {name}": value for name, value in summary.inputs.items()}
+    _publish_table(client, summary.job, SUMMARY, _rows(whole), summary.message)
+    if summary.steps:
+        steps = [
+            {
+                "step": step.name,
+                "state": f"{step.state}, reused from job {step.reused_from}" if step.reused_from else step.state,
+                "seconds": str(step.seconds),
+                "attempts": str(step.attempts),
+                "message": step.message,
+            }
+            for step in summary.steps
+        ]
+        _publish_table(client, summary.job, STEPS, steps, "How each step ended.")
+    if summary.outputs:
+        lines = [f"- {name}: {_link(url)}" for name, url in summary.outputs.items()]
+        _publish_outputs(client, summary.job, "\n".join(lines), "Where the outputs of the job lie.")
+
+
+def _rows(values: Mapping[str, Any]) -> list[dict[str, str]]:
+    return [{"what": key.replace("_", " "), "value": str(value)} for key, value in values.items()]
+
+
+def _link(place: str) -> str:
+    return f"[{place}]({place if '://' in place else Path(place).as_uri()})"
+
+
+def _publish_table(client: SyncPrefectClient, job: str, key: str, rows: list[dict[str, str]], text: str) -> None:
+    client.create_artifact(
+        ArtifactCreate(key=key, type="table", data=json.dumps(rows), description=text, flow_run_id=UUID(job))
+    )
+
+
+def _publish_outputs(client: SyncPrefectClient, job: str, markdown: str, text: str) -> None:
+    client.create_artifact(
+        ArtifactCreate(key=OUTPUT, type="markdown", data=markdown, description=text, flow_run_id=UUID(job))
+    )

@@ -15,7 +15,7 @@ from ..scoring import shard as scoring
 from ..scoring import slots
 from ..scoring.contract import ScoringSpec
 from ..scoring.errors import BatchError, InvalidDocument
-from ..scoring.supervisor import LogSink
+from ..scoring.log_pump import LogSink
 from .job import Job
 from .plan import Plan, Shard
 
@@ -97,10 +97,15 @@ def scoring_spec(job: Job) -> ScoringSpec:
 
 class LimitedSink:
     """Hands lines to a logger from `level` up, at most `rate` a second on average and `burst` at once; says how many
-    it kept back. All lines are in the log files whatever this does."""
+    it kept back. All lines are in the log files, which are in `place`, whatever this does."""
 
-    def __init__(self, logger: logging.Logger | logging.LoggerAdapter[logging.Logger], level: str) -> None:
-        self.logger, self._level = logger, logging.getLevelNamesMapping()[level.upper()]
+    def __init__(
+        self,
+        logger: logging.Logger | logging.LoggerAdapter[logging.Logger],
+        level: str,
+        place: str = "the job's logs folder",
+    ) -> None:
+        self.logger, self._level, self._place = logger, logging.getLevelNamesMapping()[level.upper()], place
         self.rate, self.burst = 10.0, 50.0
         self._tokens, self._last, self._kept_back = self.burst, time.monotonic(), 0
         self._lock = threading.Lock()
@@ -117,5 +122,5 @@ class LimitedSink:
             self._tokens -= 1
             kept_back, self._kept_back = self._kept_back, 0
         if kept_back:
-            self.logger.warning("%d lines of the script were kept back; they are in the job's logs folder", kept_back)
+            self.logger.warning("%d lines were kept back; they are in %s", kept_back, self._place)
         self.logger.log(level, "%s", line)

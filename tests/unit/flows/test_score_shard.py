@@ -43,5 +43,5 @@ def test_a_flood_is_cut_and_counted(caplog: pytest.LogCaptureFixture, clock: Clo
         assert len(caplog.messages) == sink.burst == 50
         clock.now += 1.0
         sink(logging.INFO, "later")
-    assert caplog.messages[50].startswith("950 lines of the script were kept back")
+    assert caplog.messages[50].startswith("950 lines were kept back")
     assert caplog.messages[51] == "later"

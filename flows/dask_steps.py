@@ -1,0 +1,92 @@
+"""Steps of a pipeline as Prefect tasks on Dask: each a row in the run graph, with its edges and its own log."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, cast
+
+from distributed.scheduler import KilledWorker
+from prefect import get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.objects import State
+from prefect.states import Cancelled, Completed, Crashed, Failed
+from prefect_dask.task_runners import PrefectDaskFuture
+
+from . import run_step
+from .dask_mapper import dask_future, set_state
+from .pipeline_job import PipelineJob
+from .pipeline_summary import CANCELLED, COMPLETED, FAILED
+from .run_graph import WorkersLost
+from .score_shard import LimitedSink
+from .step_result import StepResult
+from .task_runner import LeanDaskTaskRunner
+
+STOPPED = "Another step failed, and continue_on_step_failure is false."
+STEP_CONFIG = {"distributed.scheduler.allowed-failures": 0}
+"""Each death of a worker is told at once: how often a step is tried again, its retry_settings say and not Dask."""
+
+_STATES: dict[str, Callable[..., State[Any]]] = {COMPLETED: Completed, FAILED: Failed, CANCELLED: Cancelled}
+
+
+@task(name="step", task_run_name="{step}", persist_result=False, cache_policy=NO_CACHE)
+def step_task(step: str, job_folder: str, run: int, used: int) -> State[StepResult]:
+    """Run one step of the job."""
+    logger: Any = get_run_logger()
+    sink = LimitedSink(logger, "info", f"steps/{step} of the job's folder")
+    result = run_step.run_step(job_folder, step, run, sink, used)
+    return _STATES[result.state](message=result.message or None, data=result)
+
+
+class DaskStepper:
+    """Runs steps through the task runner of the flow run that it is made in.
+
+    Args:
+        job: whose steps.
+        run: number of this run of the job.
+        runner: the flow run's task runner.
+        client: of the Prefect server.
+    """
+
+    def __init__(self, job: PipelineJob, run: int, runner: LeanDaskTaskRunner, client: SyncPrefectClient) -> None:
+        self._job, self._run, self._runner, self._client = job, run, runner, client
+        self._flying: dict[str, PrefectDaskFuture[StepResult]] = {}
+        self._completed: dict[str, State[StepResult]] = {}
+
+    def submit(self, step: str, after: Sequence[str], used: int, done: Callable[[], None]) -> None:
+        # States instead of futures: Dask would run a step again whose result was lost with its worker.
+        states = [self._completed[name] for name in after if name in self._completed]
+        future: Any = cast(Any, step_task).submit(step, self._job.root, self._run, used, wait_for=states)
+        self._flying[step] = future
+        future.add_done_callback(lambda _: done())  # pyright: ignore[reportUnknownLambdaType]
+
+    def result(self, step: str) -> StepResult:
+        future = self._flying.pop(step, None)
+        if future is None:
+            return StepResult(name=step, state=CANCELLED, message=STOPPED)
+        try:
+            state: State[StepResult] = dask_future(future).result()
+        except KilledWorker as error:
+            deaths = error.allowed_failures + 1
+            set_state(self._client, future, Crashed(message="The worker died that ran it."))
+            raise WorkersLost(deaths) from None
+        finally:
+            dask_future(future).release()
+        result: Any = cast(Any, state).result(raise_on_failure=False, _sync=True)
+        if not isinstance(result, StepResult):
+            return StepResult(name=step, state=FAILED, message=f"{type(result).__name__}: {result}", attempts=1)
+        if result.completed:
+            self._completed[step] = state
+        return result
+
+    def stop(self) -> None:
+        stopped = {step: future for step, future in self._flying.items() if not dask_future(future).done()}
+        if not stopped:
+            return
+        dask: Any = self._runner.client
+        dask.cancel([dask_future(future) for future in stopped.values()], force=True)
+        dask.run(partial(run_step.stop, self._job.root, self._run), on_error="ignore")
+        for step, future in stopped.items():
+            del self._flying[step]
+            set_state(self._client, future, Cancelled(message=STOPPED))

@@ -1,0 +1,85 @@
+"""The flow `pipeline`: a pipeline deployment runs one job. Runs as a subflow of `endpoint` and of `pipeline_job`."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Any, cast
+from uuid import UUID
+
+import dask.config
+from prefect import flow, get_run_logger
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.objects import State
+from prefect.context import FlowRunContext
+from prefect.states import Completed, Failed
+
+from ..blocks.compute import DASK_CONFIG
+from ..blocks.datastore import open_folder
+from ..scoring.errors import BatchError
+from .dask_mapper import close_stale_task_runs
+from .dask_steps import STEP_CONFIG, DaskStepper
+from .pipeline_job import PipelineJob
+from .pipeline_summary import PipelineSummary, read_pipeline_summary
+from .progress import StepProgress, publish_pipeline
+from .run_graph import run_graph
+from .summary import SUMMARY
+from .task_runner import LeanDaskTaskRunner
+
+
+@flow(name="pipeline", flow_run_name="{deployment}", validate_parameters=False, persist_result=False)
+def pipeline(deployment: str, job_folder: str) -> State[Any]:
+    """Run one job on Dask.
+
+    Args:
+        deployment: name of the batch deployment, as this run is called.
+        job_folder: reference of the folder that the job is recorded in.
+    """
+    job = PipelineJob.load(open_folder(job_folder))
+    context = FlowRunContext.get()
+    assert context is not None and context.flow_run is not None
+    logger: Any = get_run_logger()
+    runner, flow_run_id = cast(LeanDaskTaskRunner, context.task_runner), context.flow_run.id
+    with get_client(sync_client=True) as client, dask.config.set(DASK_CONFIG):
+        try:
+            if job.deployment.graph is None:
+                summary = _run_flow(job, client, runner, logger)
+            else:
+                summary = _run_graph(job, client, runner, logger, flow_run_id)
+        except (BatchError, OSError) as error:
+            logger.error(str(error))
+            return Failed(message=str(error))
+        publish_pipeline(client, summary)
+    logger.info(summary.message) if summary.completed else logger.error(summary.message)
+    return Completed(message=summary.message) if summary.completed else Failed(message=summary.message)
+
+
+def _run_graph(
+    job: PipelineJob,
+    client: SyncPrefectClient,
+    runner: LeanDaskTaskRunner,
+    logger: logging.Logger | Any,
+    flow_run_id: UUID,
+) -> PipelineSummary:
+    def stepper(run: int) -> DaskStepper:
+        if run > 1:
+            close_stale_task_runs(client, flow_run_id, logger)
+        return DaskStepper(job, run, runner, client)
+
+    with dask.config.set(STEP_CONFIG):
+        return run_graph(job, stepper, StepProgress(client, job.id))
+
+
+def _run_flow(
+    job: PipelineJob, client: SyncPrefectClient, runner: LeanDaskTaskRunner, logger: logging.Logger | Any
+) -> PipelineSummary:
+    """Run the user's flow, unless the job has completed before."""
+    if (ended := read_pipeline_summary(job)) is not None and ended.completed:
+        return ended
+    from .python_flow import run_python_flow
+
+    run, began = job.begin_run(), time.monotonic()
+    summary = run_python_flow(job, client, runner, logger, run)
+    summary.runs, summary.seconds = run, round(time.monotonic() - began, 3)
+    job.folder.put(SUMMARY, summary.to_json())
+    return summary
