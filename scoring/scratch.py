@@ -23,6 +23,12 @@ def node() -> str:
     return f"{socket.gethostname()}-{os.getpid()}"
 
 
+def may_live(name: str) -> bool:
+    """Whether the process of that node() may still run; nobody here knows of other machines."""
+    host, _, pid = name.rpartition("-")
+    return host != socket.gethostname() or _alive(int(pid))
+
+
 def make() -> Path:
     """A new folder, to be removed by the caller."""
     _sweep()

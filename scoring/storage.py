@@ -19,27 +19,20 @@ import os
 import shutil
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, NamedTuple, NoReturn, TypeVar
+from typing import IO, Any, NoReturn, TypeVar
 
 from fsspec.implementations.local import LocalFileSystem  # pyright: ignore[reportMissingTypeStubs]
 
-from . import retries, scratch, storage_http, storage_s3
+from . import retries, scratch, storage_http, storage_listing, storage_s3
 from .errors import StorageFailed
 from .storage_connect import connect
 from .storage_errors import Redaction, translate
-from .storage_listing import Found, Skip, base_names, keep_all, look, walk_folders, walk_local, walk_objects
+from .storage_listing import Found, Skip, Stat, keep_all
 from .storage_transfer import BLOCK, RangeReader, Stopped, beside, fetch, is_of, never, put_options, same_bytes
 
 T = TypeVar("T")
 
 OBJECT_STORES = ("s3", "abfs", "gs", "memory")  # no folders there, only names with slashes
-
-
-class Stat(NamedTuple):
-    """What stands under a name: a folder, or a file of so many bytes (None where the storage does not tell)."""
-
-    is_dir: bool
-    size: int | None
 
 
 class Folder:
@@ -145,11 +138,15 @@ class Folder:
         if self._is_http:
             url = path + "/" if self._is_page and not name else path
             return self._run("look at", name, lambda: Stat(*storage_http.size(self.fs, url)))
-        return self._run("look at", name, lambda: Stat(*look(self.fs, path, self._is_object_store)))
+        return self._run("look at", name, lambda: Stat(*storage_listing.look(self.fs, path, self._is_object_store)))
+
+    def stamp(self, name: str = "") -> str | None:
+        """What changes when a file does, where the storage tells. Raises FileNotFoundError."""
+        return self._run("look at", name, lambda: storage_listing.stamp_of(self.fs.info(self._at(name))))
 
     def names(self) -> list[str]:
         """Base names of everything in the folder, sorted; [] when it does not exist."""
-        names = storage_http.names if self._is_http else base_names
+        names = storage_http.names if self._is_http else storage_listing.base_names
         try:
             return sorted(self._run("list", "", lambda: names(self.fs, self.path)))
         except FileNotFoundError:
@@ -174,14 +171,14 @@ class Folder:
         Raises FileNotFoundError, NotADirectoryError for a file, PermissionError, StorageFailed; all at a step.
         """
         if self.is_local:
-            yield from self._translated(walk_local(Path(self.path), skip))
+            yield from self._translated(storage_listing.walk_local(Path(self.path), skip))
         elif self._is_http:
             self._check_folder()
             yield from storage_http.walk(self.fs, self.path, skip, self._run_at)
         elif not self._is_object_store:
-            yield from walk_folders(self.fs, self.path, skip, self._run_at)
+            yield from storage_listing.walk_folders(self.fs, self.path, skip, self._run_at)
         else:
-            found = walk_objects(self.fs, self.path, skip, self._run_at)
+            found = storage_listing.walk_objects(self.fs, self.path, skip, self._run_at)
             first = next(found, None)
             if first is None:
                 self._check_folder()
@@ -375,12 +372,18 @@ class Folder:
         with local.open("rb") as mine, self.open(name) as theirs:
             return same_bytes(mine, theirs)
 
-    def upload(self, local: Path, name: str) -> None:
-        """Copy a local file here, whole or not at all, replacing what stood there."""
+    def upload(self, local: Path, name: str, new: bool = False) -> None:
+        """Copy a local file here, whole or not at all, replacing what stood there.
+
+        Raises FileExistsError if it is to be `new` and there is one.
+        """
         self._writable()
         path = self._at(name)
         if self.is_local:
-            self._place(name, lambda temporary: shutil.copyfile(local, temporary))
+            self._place(name, lambda temporary: shutil.copyfile(local, temporary), new)
+            return
+        if new:
+            self._send_new(local, name)
             return
         options = put_options(self.fs, local.stat().st_size)
         self._run("write", name, lambda: self.fs.put_file(str(local), path, **options))

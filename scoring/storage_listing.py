@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 import os
 import stat as modes
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, cast
 
@@ -16,11 +17,32 @@ Run = Callable[[str, str, Callable[[], T]], T]
 """Calls an operation on a storage: what is tried, on which path, the operation."""
 
 
-class Found(NamedTuple):
+class Stat(NamedTuple):
+    """What stands under a name: a folder, or a file of so many bytes (None where the storage does not tell)."""
+
+    is_dir: bool
+    size: int | None
+
+
+@dataclass(slots=True)
+class Found:
     """A file below a folder: its path relative to the folder, and bytes where the listing tells."""
 
     name: str
     size: int | None
+    stamp: str | None = field(default=None, compare=False)
+    """What changes when the file does, where the listing tells."""
+
+
+def stamp_of(about: Mapping[str, Any]) -> str | None:
+    """The stamp in what a storage says of a file: its checksum, version or time."""
+    return next((str(about[key]) for key in _STAMPS if about.get(key)), None)
+
+
+_STAMPS = (
+    *("ETag", "etag", "generation", "md5Hash", "Content-MD5", "Digest"),
+    *("mtime", "LastModified", "last_modified", "Last-Modified", "modified", "created"),
+)
 
 
 def keep_all(_: str) -> bool:
@@ -66,7 +88,7 @@ def walk_local(
         if modes.S_ISDIR(about.st_mode):
             yield from walk_local(path, skip, f"{prefix}{name}/", above | {identity})
         elif modes.S_ISREG(about.st_mode):
-            yield Found(prefix + name, about.st_size)
+            yield Found(prefix + name, about.st_size, str(about.st_mtime_ns))
 
 
 def walk_objects(fs: Any, root: str, skip: Skip, run: Run[dict[str, Any]]) -> Iterator[Found]:
@@ -78,7 +100,7 @@ def walk_objects(fs: Any, root: str, skip: Skip, run: Run[dict[str, Any]]) -> It
         name = path.lstrip("/").removeprefix(inside)
         is_inside = path.lstrip("/") not in (inside, name)
         if is_inside and not name.endswith("/") and about["type"] == "file":
-            found.append(Found(name, about.get("size")))
+            found.append(Found(name, about.get("size"), stamp_of(about)))
     entries.clear()
     found.sort(key=lambda entry: order(entry.name))
     for entry, following in itertools.pairwise([*found, Found("", None)]):
@@ -125,4 +147,4 @@ def walk_folders(fs: Any, folder: str, skip: Skip, run: Run[list[dict[str, Any]]
         if about["type"] == "directory":
             yield from walk_folders(fs, f"{folder.rstrip('/')}/{name}", skip, run, f"{prefix}{name}/")
         elif about["type"] in ("file", "link"):
-            yield Found(prefix + name, about.get("size"))
+            yield Found(prefix + name, about.get("size"), stamp_of(about))
