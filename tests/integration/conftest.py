@@ -15,7 +15,6 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun
 
 from prefect_batch.blocks.endpoint import BatchEndpoint
-from prefect_batch.blocks.model_deployment import ModelDeployment
 from prefect_batch.flows import catalog, jobs
 from prefect_batch.flows.endpoint import endpoint as endpoint_flow
 from prefect_batch.interfaces.local_server import LocalServer
@@ -61,21 +60,32 @@ class Endpoints:
         with get_client(sync_client=True) as client:
             return catalog.create_endpoint(client, BatchEndpoint(name=name)).name
 
-    def deploy(self, path: Path, endpoint: str, set_default: bool = True, **kwargs: Any) -> ModelDeployment:
+    def deploy(self, path: Path, endpoint: str, set_default: bool = True, **kwargs: Any) -> Any:
         self.make(endpoint)
         with get_client(sync_client=True) as client:
             return catalog.create_deployment(client, path, endpoint=endpoint, set_default=set_default, **kwargs)
 
     def run(self, endpoint: str, data: Path | str, **parameters: Any) -> Ended:
+        """A job on one input whose flow runs in this process."""
+        return self.call(endpoint, inputs={"data": str(data)}, **parameters)
+
+    def call(self, endpoint: str, **parameters: Any) -> Ended:
         """A job whose flow runs in this process: everything is real but the worker that starts it."""
-        call = {"endpoint": endpoint, "inputs": {"data": str(data)}, **parameters}
-        state: Any = endpoint_flow(**call, return_state=True)
+        state: Any = endpoint_flow(endpoint=endpoint, **parameters, return_state=True)
         return self._ended(str(state.state_details.flow_run_id), state.name, state.message)
 
     def invoke(self, endpoint: str, data: Path | str, **parameters: Any) -> UUID:
+        """A job on one input that the session's worker runs."""
+        return self.start(endpoint, inputs={"data": str(data)}, **parameters)
+
+    def start(self, endpoint: str, **parameters: Any) -> UUID:
         """A job that the session's worker runs."""
         with get_client(sync_client=True) as client:
-            return jobs.invoke(client, endpoint, {"inputs": {"data": str(data)}, **parameters}).id
+            return jobs.invoke(client, endpoint, parameters).id
+
+    def flow_pid(self, job: UUID, run: int = 1) -> int:
+        """The process that runs a job's flow, or ran it."""
+        return json.loads((self.folder(job) / "runs" / f"{run:03d}.json").read_text())["pid"]
 
     def read(self, job: UUID) -> FlowRun:
         with get_client(sync_client=True) as client:
