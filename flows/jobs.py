@@ -1,14 +1,12 @@
-"""Jobs as their callers see them: invoke, find, follow, cancel, resume, download."""
+"""Jobs as their callers see them: invoke, find, follow, cancel, resume."""
 
 from __future__ import annotations
 
 import logging
-import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -27,26 +25,34 @@ from prefect.settings import get_current_settings
 from prefect.states import AwaitingRetry, Cancelling
 
 from ..blocks.datastore import open_folder
-from ..scoring.errors import BatchError, InvalidDocument, JobFailed, NotFound
-from ..scoring.storage import Folder
-from .publication import FLOW, WORK_POOL
-from .job import OUTPUT_NAME, RECORD, Job, job_root
+from ..scoring.errors import BatchError, NotFound
+from .job import RECORD, job_root
+from .pipeline_job import AnyJob, load_job
 from .progress import PROGRESS
+from .publication import FLOW, WORK_POOL
+from .refusal import refused
+from .stand_alone import FLOW as STAND_ALONE
 
 POLL_SECONDS = 0.5
+_JOBS = FlowFilter.model_validate({"name": {"any_": [FLOW, STAND_ALONE]}})
 _TOLD_BY_STATES = ("Beginning flow run ", "Finished in state ")
 """How Prefect's own lines begin that say once more what a job's states say."""
 
 
 @dataclass
 class Progress:
-    """A running job, as last reported: mini-batches, items and rows so far."""
+    """A running job, as last reported: mini-batches, items and rows so far; of a pipeline steps."""
 
     completed: int = 0
     total: int = 0
-    items: int = 0
+    items: int | None = None
     failed: int = 0
-    rows: int = 0
+    rows: int | None = None
+
+    @property
+    def counts(self) -> tuple[str, str]:
+        """What completed and total count, and what failed does."""
+        return ("steps", "steps") if self.items is None else ("mini-batches", "files")
 
 
 def invoke(
@@ -65,32 +71,7 @@ def invoke(
         if error.response.status_code != 409:
             raise
         detail = str(error.response.json().get("detail", ""))
-        raise InvalidDocument(_readable(detail)) from None
-
-
-_MISSING = {
-    "inputs": "name the data with --input",
-    "deployment": "the endpoint has no default, so name one with --deployment, or set a default with "
-    "`prefect-batch endpoint update ENDPOINT --default NAME`",
-}
-
-
-def _readable(detail: str) -> str:
-    """What the server's validation says, as one who does not know the schema understands it."""
-    match = re.search(
-        r"Validation failed(?: for field '(?P<field>[^']*)')?\.\s*(?:Failure reason: )?(?P<why>.*)", detail
-    )
-    if match is None:
-        return detail
-    why = match["why"]
-    if (required := re.fullmatch(r"'(\w+)' is a required property", why)) and required[1] in _MISSING:
-        why = f"{required[1]}: nothing was given: {_MISSING[required[1]]}"
-    elif why.endswith("is not valid under any of the given schemas") and match["field"].startswith(
-        ("inputs", "outputs")
-    ):
-        why = why.removesuffix("is not valid under any of the given schemas")
-        why += "is not understood: give a path, or a mapping with path and perhaps type"
-    return f"{match['field']}: {why}" if match["field"] else why
+        raise refused(client, endpoint, parameters, detail) from None
 
 
 def workers_online(client: SyncPrefectClient) -> bool:
@@ -107,9 +88,9 @@ def _endpoints(client: SyncPrefectClient) -> list[Any]:
 
 
 def list_jobs(client: SyncPrefectClient, endpoint: str | None = None, limit: int = 50) -> list[FlowRun]:
-    """The newest jobs first, of one endpoint or of all."""
+    """The newest jobs first: of one endpoint, or of all and of none."""
     return client.read_flow_runs(
-        flow_filter=FlowFilter.model_validate({"name": {"any_": [FLOW]}}),
+        flow_filter=_JOBS,
         deployment_filter=DeploymentFilter.model_validate({"name": {"any_": [endpoint]}}) if endpoint else None,
         sort=FlowRunSort.EXPECTED_START_TIME_DESC,
         limit=limit,
@@ -123,7 +104,7 @@ def find(client: SyncPrefectClient, job: str) -> FlowRun:
     except (ValueError, ObjectNotFound):
         pass
     found = client.read_flow_runs(
-        flow_filter=FlowFilter.model_validate({"name": {"any_": [FLOW]}}),
+        flow_filter=_JOBS,
         flow_run_filter=FlowRunFilter.model_validate({"name": {"any_": [job]}}),
         sort=FlowRunSort.EXPECTED_START_TIME_DESC,
         limit=1,
@@ -133,10 +114,10 @@ def find(client: SyncPrefectClient, job: str) -> FlowRun:
     return found[0]
 
 
-def record_of(client: SyncPrefectClient, flow_run: FlowRun) -> Job | None:
+def record_of(client: SyncPrefectClient, flow_run: FlowRun) -> AnyJob | None:
     """The job's record, once it has one."""
     folder = open_folder(job_root(client, str(flow_run.id)))
-    return Job.load(folder) if folder.exists(RECORD) else None
+    return load_job(folder) if folder.exists(RECORD) else None
 
 
 def ui_url(flow_run: FlowRun) -> str | None:
@@ -223,33 +204,3 @@ def resume(client: SyncPrefectClient, flow_run: FlowRun, force: bool = False) ->
     if state is not None and not state.is_final() and not force:
         raise BatchError(f"job {flow_run.id} is {state.name}: cancel it first, or use --force if its machine is gone")
     client.set_flow_run_state(flow_run.id, AwaitingRetry(message="Resumed by hand"), force=True)
-
-
-def download(client: SyncPrefectClient, flow_run: FlowRun, target: Path) -> list[Path]:
-    """Copy a finished job's output, errors.jsonl and summary.json to a local folder.
-
-    Layout as Azure ML's: `<target>/named-outputs/score/...`, the rest in `<target>/artifacts/`.
-    Raises BatchError while the job runs, for a file that is there already, and when storage fails.
-    """
-    if flow_run.state is None or not flow_run.state.is_final():
-        name = flow_run.state.name if flow_run.state else "not started"
-        raise BatchError(f"job {flow_run.id} is {name}: download it once it has ended")
-    job = record_of(client, flow_run)
-    if job is None:
-        raise JobFailed(f"job {flow_run.id} never started scoring: {flow_run.state.message}")
-    name = job.settings.file_name
-    shared = job.output.given is not None and name  # what else lies there is not the job's
-    outputs = [name] if shared and name else job.output_folder.files()
-    copied = _copy(job.output_folder, target / "named-outputs" / OUTPUT_NAME, outputs)
-    return copied + _copy(job.folder, target / "artifacts", ["errors.jsonl", "summary.json", RECORD])
-
-
-def _copy(source: Folder, target: Path, names: list[str]) -> list[Path]:
-    names = [name for name in names if source.exists(name)]
-    paths = [target / name for name in names]
-    if taken := [path for path in paths if path.exists()]:
-        raise BatchError(f"{taken[0]} exists already and is not overwritten: give another --download-path")
-    for error in source.fetch(names, paths):
-        if error is not None:
-            raise BatchError(f"the download failed: {error}") from None
-    return paths

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,14 +11,19 @@ from pydantic import Field
 
 from ..blocks.datastore import default_datastore
 from ..blocks.documents import load_yaml, validate
+from ..blocks.interface import InputSpec, Interface
+from ..blocks.model_source import is_registered
+from ..blocks.pipeline_deployment import PipelineDeployment
 from ..blocks.references import LocalPath, parse
 from ..blocks.settings import Document
 from ..flows.inputs import PARAMS
 from ..flows.locations import locate
 from ..flows.outputs import locate_output
+from ..flows.pipeline_call import MODELS, check_inputs, check_outputs, from_text
+from ..flows.request import route
 from ..flows.upload import upload
 from ..scoring.errors import InvalidDocument, NotFound
-from . import terminal
+from . import overrides, terminal
 
 _WILD = "*?["
 
@@ -35,6 +40,27 @@ def load_call(path: Path) -> dict[str, Any]:
     return {**call.settings, **call.model_dump(include={"inputs", "outputs"})}
 
 
+def interface_of(client: SyncPrefectClient, endpoint: str, deployment: str | None) -> Interface | None:
+    """What the pipeline takes that a call would go to; None for a model, and where a call would go nowhere."""
+    try:
+        found = route(client, endpoint, deployment)
+    except NotFound:
+        return None  # the call itself will say it
+    return found.interface if isinstance(found, PipelineDeployment) else None
+
+
+def reader(interface: Interface | None) -> overrides.Read:
+    """Reads the text of an assignment to a literal input as what that input is: 007 is a text where a text belongs."""
+    specs = interface.inputs if interface is not None else {}
+
+    def read(key: Sequence[str], text: str) -> Any:
+        is_value = key[0] == "inputs" and (len(key) == 2 or (len(key) == 3 and key[2] in ("default", "value")))
+        spec = specs.get(key[1]) if is_value else None
+        return from_text(spec, text) if spec is not None and spec.is_literal else overrides.value_of(key, text)
+
+    return read
+
+
 def request(
     assignments: dict[str, Any],
     inputs: list[str],
@@ -42,6 +68,7 @@ def request(
     include: list[str],
     exclude: list[str],
     output: str | None,
+    interface: Interface | None = None,
 ) -> dict[str, Any]:
     """The request's `inputs`, `outputs` and `settings`, each only where something was given. Raises InvalidDocument.
 
@@ -52,6 +79,7 @@ def request(
         include: globs of files that count.
         exclude: globs of files that do not.
         output: the output's place.
+        interface: of the pipeline that the call is for; None for a model.
     """
     settings = dict(assignments)
     found: dict[str, dict[str, Any]] = {}
@@ -60,22 +88,73 @@ def request(
         if not isinstance(value, dict):
             raise InvalidDocument(f"--set {group}={value}: name which, as in --set {group}.data.path=PATH")
         found[group] = cast("dict[str, Any]", value)
-    if inputs:
-        named = {name for name in found["inputs"] if name != PARAMS}
-        if named:
-            raise InvalidDocument(f"--input and inputs.{min(named)} both name the data: give one of them")
-        found["inputs"]["data"] = inputs[0] if len(inputs) == 1 else inputs
-    filters = {"type": input_type, "include": include, "exclude": exclude}
-    for name, value in found["inputs"].items():
-        if name != PARAMS and any(filters.values()):
-            spec = cast("dict[str, Any]", value) if isinstance(value, dict) else {"path": value}
-            found["inputs"][name] = spec | {key: given for key, given in filters.items() if given}
-    if output is not None:
-        found["outputs"]["score"] = output
+    if interface is not None:
+        _name_the_only(found, inputs, input_type, output, interface)
+        if include or exclude or len(inputs) > 1:
+            raise InvalidDocument("--input: a pipeline takes one place for an input, and all its files")
+        found = _plain(found["inputs"], found["outputs"], interface)
+    else:
+        _name_the_data(found["inputs"], inputs, {"type": input_type, "include": include, "exclude": exclude})
+        if output is not None:
+            found["outputs"]["score"] = output
     return {key: value for key, value in (*found.items(), ("settings", settings)) if value}
 
 
-def bring_within_reach(parameters: dict[str, Any], client: SyncPrefectClient | None) -> None:
+def _name_the_data(found: dict[str, Any], inputs: list[str], filters: dict[str, Any]) -> None:
+    """What `--input` and its filters mean to a model."""
+    if inputs:
+        named = {name for name in found if name != PARAMS}
+        if named:
+            raise InvalidDocument(f"--input and inputs.{min(named)} both name the data: give one of them")
+        found["data"] = inputs[0] if len(inputs) == 1 else inputs
+    for name, value in found.items():
+        if name != PARAMS and any(filters.values()):
+            spec = cast("dict[str, Any]", value) if isinstance(value, dict) else {"path": value}
+            found[name] = spec | {key: given for key, given in filters.items() if given}
+
+
+def _name_the_only(
+    found: dict[str, dict[str, Any]],
+    inputs: list[str],
+    input_type: str | None,
+    output: str | None,
+    interface: Interface,
+) -> None:
+    """What `--input` and `--output` mean to a pipeline: the only one that it has."""
+    data = {"path": inputs[0]} | ({"type": input_type} if input_type else {}) if inputs else None
+    for option, group, given, names in (
+        ("--input", "inputs", data, interface.data_inputs),
+        ("--output", "outputs", {"path": output} if output is not None else None, list(interface.outputs)),
+    ):
+        if given is None:
+            continue
+        if len(names) != 1:
+            has = f"it has {', '.join(names)}: --set {group}.NAME.path=PATH names one" if names else "it has none"
+            raise InvalidDocument(f"{option} is for a pipeline with one data {option.removeprefix('--')}, and {has}")
+        if names[0] in found[group]:
+            raise InvalidDocument(f"{option} and {group}.{names[0]} both name a place: give one of them")
+        found[group][names[0]] = given
+
+
+def _plain(inputs: dict[str, Any], outputs: dict[str, Any], interface: Interface) -> dict[str, dict[str, Any]]:
+    """A pipeline's inputs and outputs as they are sent: what was given, checked, literals as plain values."""
+    values, places = check_inputs(interface, inputs), check_outputs(interface, outputs)
+    return {
+        "inputs": {name: _sent(value) for name, value in values.items() if inputs.get(name) is not None},
+        "outputs": {name: _sent(place) for name, place in places.items()},
+    }
+
+
+def _sent(value: Any) -> Any:
+    if not isinstance(value, Document):
+        return value
+    pointer = value.model_dump(exclude_none=True)
+    return pointer["path"] if set(pointer) == {"path"} else pointer
+
+
+def bring_within_reach(
+    parameters: dict[str, Any], client: SyncPrefectClient | None, interface: Interface | None = None
+) -> None:
     """Make local paths of a request absolute, in place; for a job elsewhere, upload the data first. Check the names.
 
     A job is elsewhere when the default datastore is: then the worker may be on another machine, and what both reach is
@@ -84,11 +163,18 @@ def bring_within_reach(parameters: dict[str, Any], client: SyncPrefectClient | N
     elsewhere = client is not None and not default_datastore(client).is_local
     inputs: dict[str, Any] = parameters.get("inputs", {})
     for name, value in inputs.items():
-        if name != PARAMS:
-            inputs[name] = _each_path(value, lambda path: _reachable(path, client, elsewhere))
+        spec = interface.inputs[name] if interface is not None else None
+        if name == PARAMS if spec is None else spec.is_literal or _is_model(spec, value):
+            continue
+        inputs[name] = _each_path(value, lambda path: _reachable(path, client, elsewhere))
     outputs: dict[str, Any] = parameters.get("outputs", {})
     for name, value in outputs.items():
         outputs[name] = _each_path(value, lambda path, name=name: _writable(path, name, client))
+
+
+def _is_model(spec: InputSpec, value: Any) -> bool:
+    """Whether a model of MLflow's registry, which the worker fetches."""
+    return spec.type in MODELS and is_registered(value if isinstance(value, str) else value["path"])
 
 
 def _each_path(value: Any, change: Callable[[str], str]) -> Any:

@@ -69,18 +69,22 @@ def invoke(
     """
     from ..blocks import store
     from ..blocks.documents import validate
+    from ..blocks.pipeline_settings import JobPipelineSettings
     from ..blocks.settings import JobSettings
     from ..flows import jobs
-    from .call import bring_within_reach, load_call, request
+    from .call import bring_within_reach, interface_of, load_call, reader, request
 
     options = {"mini_batch_size": mini_batch_size, "instance_count": instance_count}
+    assigned = [*set, *(f"{key}={value}" for key, value in options.items() if value is not None)]
     onto = load_call(file) if file else {}
-    given = overrides.parse([*set, *(f"{key}={value}" for key, value in options.items() if value is not None)], onto)
-    parameters = request(given, input, input_type, include, exclude, output)
-    validate(JobSettings, parameters.get("settings", {}), "--set")  # the server checks too, but explains less
-    parameters |= {"deployment": deployment.lower()} if deployment else {}
     with store.api() as client:
-        bring_within_reach(parameters, client)
+        interface = interface_of(client, endpoint.lower(), deployment)
+        given = overrides.parse(assigned, onto, reader(interface))
+        parameters = request(given, input, input_type, include, exclude, output, interface)
+        kind = JobSettings if interface is None else JobPipelineSettings
+        validate(kind, parameters.get("settings", {}), "--set")  # the server checks too, but explains less
+        parameters |= {"deployment": deployment.lower()} if deployment else {}
+        bring_within_reach(parameters, client, interface)
         job = jobs.invoke(client, endpoint.lower(), parameters, job_name)
         terminal.result(str(job.id))
         if (url := jobs.ui_url(job)) is not None:

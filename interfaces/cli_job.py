@@ -11,6 +11,10 @@ from prefect.client.schemas.objects import FlowRun
 
 from ..blocks import store
 from ..flows import jobs
+from ..flows.download import download
+from ..flows.job import Job
+from ..flows.pipeline_job import DataValue, PipelineJob
+from ..flows.pipeline_summary import NOT_RUN, read_pipeline_summary
 from ..flows.summary import read_summary
 from . import terminal
 from .cli_options import Endpoint, JobId, LocalFolder
@@ -41,7 +45,7 @@ def _time(run: FlowRun) -> str:
 
 @app.command(name="show")
 def job_show(id: JobId) -> None:
-    """Show a job: its state, what it reads and writes, its summary.
+    """Show a job: its state, what it reads and writes, its summary, a pipeline's steps.
 
     Example: prefect-batch job show 5f0c5f1e-...
     """
@@ -50,17 +54,40 @@ def job_show(id: JobId) -> None:
         record = jobs.record_of(client, run)
         values: dict[str, Any] = {"job": run.id, "name": run.name, "endpoint": run.parameters.get("endpoint")}
         values |= {"state": _state(run), "message": run.state.message if run.state else None}
+        ended = run.state is not None and run.state.is_final()
         if record is not None:
-            values |= {"deployment": record.deployment_label, "input": record.input.url, "output": record.output.url}
+            values |= {"deployment": record.deployment_label}
+            values |= _of_pipeline(record, ended) if isinstance(record, PipelineJob) else _of_model(record, ended)
             values |= {"files of the job": record.folder.url}
-            summary = read_summary(record)
-            if summary is not None and run.state and run.state.is_final():
-                values["output"] = summary.output
-                keys = ("items", "succeeded", "failed", "rows", "mini_batches", "retried_mini_batches", "runs")
-                values |= {key.replace("_", " "): getattr(summary, key) for key in keys}
-                values["seconds"] = ", ".join(f"{k} {v:g}" for k, v in summary.seconds.items())
         values["ui"] = jobs.ui_url(run)
     terminal.details(values)
+
+
+def _of_model(job: Job, ended: bool) -> dict[str, Any]:
+    values: dict[str, Any] = {"input": job.input.url, "output": job.output.url}
+    summary = read_summary(job)
+    if summary is not None and ended:
+        values["output"] = summary.output
+        keys = ("items", "succeeded", "failed", "rows", "mini_batches", "retried_mini_batches", "runs")
+        values |= {key.replace("_", " "): getattr(summary, key) for key in keys}
+        values["seconds"] = ", ".join(f"{k} {v:g}" for k, v in summary.seconds.items())
+    return values
+
+
+def _of_pipeline(job: PipelineJob, ended: bool) -> dict[str, Any]:
+    values: dict[str, Any] = {
+        f"input {name}": value.location.url if isinstance(value, DataValue) else value
+        for name, value in job.inputs.items()
+    }
+    values |= {f"output {name}": place.location.url for name, place in job.outputs.items()}
+    summary = read_pipeline_summary(job)
+    if summary is not None and ended:
+        values |= {f"output {name}": summary.outputs.get(name, "not there") for name in job.outputs}
+        for step in summary.steps:
+            reused = f", reused from job {step.reused_from}" if step.reused_from else f", {step.seconds:g} s"
+            values[f"step {step.name}"] = step.state + ("" if step.state == NOT_RUN else reused)
+        values |= {"runs": summary.runs, "seconds": f"{summary.seconds:g}"}
+    return values
 
 
 @app.command(name="stream")
@@ -77,7 +104,7 @@ def job_stream(id: JobId) -> None:
             if progress is None:
                 update(_state(run), 0, None, 0)
             else:
-                update(_state(run), progress.completed, progress.total, progress.failed)
+                update(_state(run), progress.completed, progress.total, progress.failed, progress.counts)
 
         ended = jobs.follow(client, jobs.find(client, id).id, show, terminal.note)
     message = ended.state.message if ended.state else ""
@@ -115,11 +142,14 @@ def job_download(
     download_path: Annotated[
         LocalFolder, Parameter(name=["--download-path", "-p"], help="Folder; it is made.")
     ] = Path(),
+    output_name: Annotated[
+        str | None, Parameter(help="The one output to copy; by default all, and the summary.")
+    ] = None,
 ) -> None:
-    """Copy a finished job's output, errors and summary to a local folder.
+    """Copy a finished job's outputs, errors and summary to a local folder.
 
-    Example: prefect-batch job download 5f0c5f1e-... --download-path results/
+    Example: prefect-batch job download 5f0c5f1e-... --output-name scores --download-path results/
     """
     with store.api() as client:
-        for path in jobs.download(client, jobs.find(client, id), download_path):
+        for path in download(client, jobs.find(client, id), download_path, output_name):
             sys.stdout.write(f"{path}\n")

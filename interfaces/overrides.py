@@ -5,12 +5,15 @@ from __future__ import annotations
 import copy
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, cast
 
 from ..scoring.errors import InvalidDocument
 
 _OPTION = "--set"
+
+Read = Callable[[Sequence[str], str], Any]
+"""Makes the value of an assignment. Takes the parts of its key, and its text."""
 
 
 def spread(arguments: Sequence[str]) -> list[str]:
@@ -40,29 +43,34 @@ def _next_assignment(given: list[str]) -> str | None:
     return None
 
 
-def parse(assignments: Iterable[str], onto: dict[str, Any] | None = None) -> dict[str, Any]:
+def value_of(key: Sequence[str], text: str) -> Any:
+    """A value read as JSON where it is, else as text; a path only where it is a list."""
+    return _path(text) if key[-1] == "path" else _value(text)
+
+
+def parse(assignments: Iterable[str], onto: dict[str, Any] | None = None, read: Read = value_of) -> dict[str, Any]:
     """`retry_settings.timeout=60` as {'retry_settings': {'timeout': 60}}. Raises InvalidDocument.
 
-    A value is read as JSON where it is, else as text; a path only where it is a list. A leading `settings.` may stand
-    or not.
+    A leading `settings.` may stand or not.
 
     Args:
         assignments: KEY=VALUE each.
         onto: what they change; it stays as it is itself.
+        read: makes a value of its text.
     """
     parsed: dict[str, Any] = copy.deepcopy(onto or {})
     for assignment in assignments:
         key, equals, text = assignment.partition("=")
         if not equals or not key:
             raise InvalidDocument(f"--set {assignment!r}: write KEY=VALUE, as in --set mini_batch_size=2")
-        *parents, last = key.removeprefix("settings.").split(".")
+        *parents, last = keys = key.removeprefix("settings.").split(".")
         level = parsed
         for parent in parents:
             below: Any = level.setdefault(parent, {})
             if not isinstance(below, dict):
                 raise InvalidDocument(f"--set {assignment!r}: {parent} was given a value of its own")
             level = cast(dict[str, Any], below)
-        level[last] = _path(text) if last == "path" else _value(text)
+        level[last] = read(keys, text)
     return parsed
 
 

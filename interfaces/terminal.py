@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 from rich.console import Console
 from rich.progress import (
@@ -24,8 +24,22 @@ from rich.table import Table
 out = Console(markup=False, emoji=False, highlight=False)
 err = Console(markup=False, emoji=False, highlight=False, stderr=True)
 
-Update = Callable[[str, int, int | None, int], None]
-"""Takes a word on the state, mini-batches done, mini-batches in all (None while not known) and failed files."""
+
+class Update(Protocol):
+    """Moves a bar on."""
+
+    def __call__(
+        self, state: str, done: int, total: int | None, failed: int, units: tuple[str, str] = ("mini-batches", "files")
+    ) -> None:
+        """Show how far a job is.
+
+        Args:
+            state: a word on it.
+            done: mini-batches, or steps.
+            total: of them in all; None while not known.
+            failed: files, or steps.
+            units: what is counted, and what failed.
+        """
 
 
 def result(text: str) -> None:
@@ -61,22 +75,24 @@ def note(message: str) -> None:
 
 @contextmanager
 def progress_bar() -> Generator[Update]:
-    """A bar of mini-batches with rate and time left; one line for each state when stderr is not a terminal."""
+    """A bar of mini-batches or steps with rate and time left; a line for each state when stderr is no terminal."""
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("mini-batches"),
+        TextColumn("{task.fields[unit]}"),
         TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(),
         TextColumn("{task.fields[failed]}"),
     )
     with Progress(*columns, console=err, disable=not err.is_terminal) as progress:
-        bar = progress.add_task("Waiting", total=None, rate="", failed="")
+        bar = progress.add_task("Waiting", total=None, unit="", rate="", failed="")
         last = ""
 
-        def update(state: str, done: int, total: int | None, failed: int) -> None:
+        def update(
+            state: str, done: int, total: int | None, failed: int, units: tuple[str, str] = ("mini-batches", "files")
+        ) -> None:
             nonlocal last
             speed = progress.tasks[0].speed
             progress.update(
@@ -84,8 +100,9 @@ def progress_bar() -> Generator[Update]:
                 description=state,
                 completed=done,
                 total=total,
+                unit=units[0] if total is not None else "",
                 rate=f"{speed:.1f}/s" if speed else "",
-                failed=f"{failed} files failed" if failed else "",
+                failed=f"{failed} {units[1]} failed" if failed else "",
             )
             if not err.is_terminal and state != last:
                 note(state)

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from prefect_batch.interfaces.call import bring_within_reach, load_call, request
+from prefect_batch.blocks.interface import Interface
+from prefect_batch.interfaces import overrides
+from prefect_batch.interfaces.call import bring_within_reach, load_call, reader, request
 from prefect_batch.scoring.errors import InvalidDocument, NotFound
 
 
@@ -89,3 +91,86 @@ def test_a_call_in_a_file(tmp_path: Path) -> None:
     file.write_text("input: {d: x}\n")
     with pytest.raises(InvalidDocument, match="did you mean inputs"):
         load_call(file)
+
+
+PIPELINE = Interface.model_validate(
+    {
+        "inputs": {
+            "data": {},
+            "note": {"type": "string", "default": "-"},
+            "folds": {"type": "integer", "optional": True},
+            "rate": {"type": "number", "optional": True},
+            "exact": {"type": "boolean", "optional": True},
+            "model": {"type": "mlflow_model", "optional": True},
+        },
+        "outputs": {"scores": {}},
+    }
+)
+
+
+def called(*assignments: str) -> dict[str, Any]:
+    given = overrides.parse(overrides.spread(["--set", *assignments])[1::2], read=reader(PIPELINE))
+    given.setdefault("inputs", {})["data"] = "x"
+    return request(given, [], None, [], [], None, PIPELINE)
+
+
+@pytest.mark.parametrize(
+    ("assignments", "values"),
+    [
+        (["inputs.note=007"], {"note": "007"}),
+        (["inputs.note=1.10"], {"note": "1.10"}),
+        (["inputs.note=true"], {"note": "true"}),
+        (["inputs.note=null"], {"note": "null"}),
+        (['inputs.note="; rm -rf ~; echo "'], {"note": '"; rm -rf ~; echo "'}),
+        (["inputs.note="], {"note": ""}),
+        (["inputs.note.default=5"], {"note": "5"}),
+        (["inputs.note.type", "string", "inputs.note.default", "append"], {"note": "append"}),
+        (["inputs.folds.type=integer", "inputs.folds.default=5"], {"folds": 5}),
+        (["inputs.folds=5", "inputs.rate=5", "inputs.exact=True"], {"folds": 5, "rate": 5.0, "exact": True}),
+        (["inputs.rate=1e-3"], {"rate": 0.001}),
+    ],
+)
+def test_literals_of_a_pipeline_are_read_as_what_they_are(assignments: list[str], values: dict[str, Any]) -> None:
+    assert called(*assignments) == {"inputs": {"data": "x", **values}}
+
+
+def test_a_wrong_literal_is_named() -> None:
+    for assignment, message in [
+        ("inputs.folds=many", r"inputs\.folds: 'many' is not a whole number"),
+        ("inputs.fold=3", r"inputs\.fold is no input of this deployment: did you mean folds\?"),
+        ("outputs.score=y", r"outputs\.score is no output of this deployment: did you mean scores\?"),
+    ]:
+        with pytest.raises(InvalidDocument, match=message):
+            called(assignment)
+
+
+def test_the_only_data_input_and_output_of_a_pipeline_need_no_name() -> None:
+    one = Interface.model_validate({"inputs": {"images": {}}, "outputs": {"scores": {}}})
+    made = request({}, ["x"], "uri_folder", [], [], "y", one)
+    assert made == {"inputs": {"images": {"path": "x", "type": "uri_folder"}}, "outputs": {"scores": "y"}}
+    with pytest.raises(
+        InvalidDocument, match=r"--input is for a pipeline with one data input, and it has data, model: "
+    ):
+        request({}, ["x"], None, [], [], None, Interface(inputs=PIPELINE.inputs))
+    with pytest.raises(InvalidDocument, match=r"--output is for a pipeline with one data output, and it has none"):
+        request({}, [], None, [], [], "y", Interface())
+    with pytest.raises(InvalidDocument, match=r"--input and inputs\.images both name a place"):
+        request({"inputs": {"images": "z"}}, ["x"], None, [], [], None, one)
+    with pytest.raises(InvalidDocument, match="a pipeline takes one place"):
+        request({}, ["x", "y"], None, [], [], None, one)
+
+
+def test_a_pipelines_data_is_brought_within_reach_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").mkdir()
+    parameters: dict[str, Any] = {
+        "inputs": {"data": {"path": "data", "type": "uri_folder"}, "note": "data", "model": "models:/m/1"},
+        "outputs": {"scores": "new/"},
+    }
+    bring_within_reach(parameters, None, PIPELINE)
+    assert parameters == {
+        "inputs": {"data": {"path": f"{tmp_path}/data", "type": "uri_folder"}, "note": "data", "model": "models:/m/1"},
+        "outputs": {"scores": f"{tmp_path}/new/"},
+    }
