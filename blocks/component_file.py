@@ -60,7 +60,7 @@ def load_component(path: Path, find: Find, changes: Mapping[str, Any] | None = N
     Raises InvalidDocument with the file, the line and the expression; NotFound for what is not registered.
     """
     data, where = load_located(path)
-    return _parse(merged(data, changes or {}), where, path.parent, find)
+    return parse_component(merged(data, changes or {}), where, path.parent, find)
 
 
 def read_component(source: Any, where: Where, folder: Path, find: Find) -> Loaded:
@@ -73,7 +73,7 @@ def read_component(source: Any, where: Where, folder: Path, find: Find) -> Loade
         find: looks registered components up.
     """
     if isinstance(source, Mapping):
-        return _parse(dict(cast("Mapping[str, Any]", source)), where, folder, find)
+        return parse_component(dict(cast("Mapping[str, Any]", source)), where, folder, find)
     if not isinstance(source, str):
         raise where.error(f"{source!r} is no component: write a file, azureml:<name>:<version> or the component itself")
     if source.startswith("azureml:"):
@@ -92,10 +92,19 @@ def _registered(source: str, where: Where, folder: Path, find: Find) -> Loaded:
     if (match := _REGISTERED.fullmatch(source)) is None:
         raise where.error(f"{source!r} is not understood: write azureml:<name>:<version> or azureml:<name>@latest")
     found = find(match["name"], match["version"], match["label"])
-    return Loaded(found.component, Where(found.label), folder, stored=True)
+    component = found.component.model_copy(update={"name": found.name, "version": found.version})
+    return Loaded(component, Where(found.label), folder, stored=True)
 
 
-def _parse(data: dict[str, Any], where: Where, folder: Path, find: Find) -> Loaded:
+def parse_component(data: dict[str, Any], where: Where, folder: Path, find: Find) -> Loaded:
+    """A component's keys. Raises InvalidDocument, NotFound.
+
+    Args:
+        data: as they were written.
+        where: their place.
+        folder: what relative paths mean.
+        find: looks registered components up.
+    """
     kind = data.get("type") or ("pipeline" if "jobs" in data else "command" if "command" in data else None)
     if kind == "pipeline":
         return Loaded(_pipeline(data, where, folder, find), where, folder)

@@ -12,8 +12,13 @@ _NAME = re.compile(r"[a-zA-Z]([-a-zA-Z0-9]*[a-zA-Z0-9])?")
 RULE = "3 to 32 letters, digits and dashes, starting with a letter and not ending with a dash"
 
 
+def is_name(value: str) -> bool:
+    """Whether a text may be the name of an endpoint or a deployment."""
+    return 3 <= len(value) <= 32 and _NAME.fullmatch(value) is not None
+
+
 def _check(value: str) -> str:
-    if not 3 <= len(value) <= 32 or not _NAME.fullmatch(value):
+    if not is_name(value):
         raise ValueError(f"must be {RULE}")
     return value.lower()
 

@@ -24,7 +24,7 @@ from ..blocks.model_params import params_of
 from ..blocks.model_source import local_copy, mlflow_folder
 from ..blocks.snapshot import take
 from ..scoring.errors import AlreadyExists, BatchError, InvalidDocument
-from .components import with_pipeline
+from .pipeline_source import with_pipeline
 from .publication import publish, published
 
 

@@ -15,22 +15,21 @@ from typing import Any
 from prefect.client.orchestration import SyncPrefectClient
 
 from ..blocks.component import Asset, CommandComponent, Component, PipelineComponent, Step
-from ..blocks.component_file import Find, Loaded, load_component, read_component
+from ..blocks.component_file import Find, Loaded, load_component
 from ..blocks.datastore import Datastore, default_datastore
-from ..blocks.documents import Where, load_located, validate
+from ..blocks.documents import Where, validate
 from ..blocks.graph import bound
 from ..blocks.interface import InputSpec
 from ..blocks.model_source import is_registered
-from ..blocks.pipeline_deployment import PipelineDeployment
 from ..blocks.references import LocalPath, parse
 from ..blocks.snapshot import take
 from ..blocks.versions import create_version, find_version
 from ..scoring.errors import BatchError, InvalidDocument, NotFound
 from .locations import locate
+from .pipeline_call import MODELS
 from .upload import upload, upload_model
 
-_MODELS = ("mlflow_model", "custom_model", "triton_model")
-_CODE = "code"
+CODE = "code"
 """What every copy of code is called, so that a copy's digest says nothing but what is in it."""
 
 
@@ -78,7 +77,7 @@ def _with_code(component: CommandComponent, where: Where, datastore: Datastore) 
         return component
     code = Path(component.code)
     with _named(where.at("code")):
-        return component.model_copy(update={"code": code.name, "code_snapshot": take(code, datastore, _CODE)})
+        return component.model_copy(update={"code": code.name, "code_snapshot": take(code, datastore, CODE)})
 
 
 def _fixed(
@@ -89,12 +88,12 @@ def _fixed(
         return asset
     kind, path = asset.type or spec.type, asset.path
     with _named(where):
-        if kind in _MODELS and is_registered(path):
+        if kind in MODELS and is_registered(path):
             path = upload_model(path, datastore)
         elif isinstance(pointer := parse(path), LocalPath):
             local = Path(os.path.normpath(folder.absolute() / Path(pointer.path).expanduser()))
             _check_kind(local, kind, asset.path)
-            path = upload_model(str(local), datastore) if kind in _MODELS else upload(local, datastore)
+            path = upload_model(str(local), datastore) if kind in MODELS else upload(local, datastore)
         else:
             locate(path, client)
     return asset.model_copy(update={"type": kind, "path": path})
@@ -131,32 +130,3 @@ def create_component(client: SyncPrefectClient, path: Path, changes: Mapping[str
     new = validate(Component, about | {"definition": {}}, loaded.where)
     definition = whole(loaded, client, default_datastore(client)).model_dump(mode="json", exclude_none=True)
     return create_version(client, new.model_copy(update={"definition": definition}))
-
-
-def with_pipeline(
-    client: SyncPrefectClient | None, deployment: PipelineDeployment, path: Path, datastore: Datastore
-) -> PipelineDeployment:
-    """A pipeline deployment with what it runs: its graph, or its flow's code, and what that takes and gives.
-
-    Args:
-        client: of the Prefect server; None for a trial run without one.
-        deployment: as its file says.
-        path: the file.
-        datastore: where copies go.
-
-    Raises BatchError.
-    """
-    if deployment.component is not None:
-        return _of_component(client, deployment, path, datastore)
-    raise InvalidDocument(f"{path}: flow and job_definition are not supported yet: name a component")
-
-
-def _of_component(
-    client: SyncPrefectClient | None, deployment: PipelineDeployment, path: Path, datastore: Datastore
-) -> PipelineDeployment:
-    data, where = load_located(path)
-    loaded = read_component(data["component"], where.at("component"), path.parent, finder(client))
-    interface = loaded.pipeline.interface
-    graph = whole(loaded, client, datastore)
-    source = deployment.component if isinstance(deployment.component, str) else None
-    return deployment.model_copy(update={"component": source, "graph": graph, "interface": interface})

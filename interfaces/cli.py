@@ -29,6 +29,7 @@ _GROUPS = {
     "job": ("cli_job:app", "List, show, follow, cancel, resume and download jobs."),
     "compute": ("cli_compute:app", "Make, show and delete compute clusters."),
     "datastore": ("cli_datastore:app", "Make, show and delete datastores, and choose the default."),
+    "component": ("cli_component:app", "Register, show and archive components, of which pipelines are made."),
     "data": ("cli_data:app", "Make, show and archive data assets."),
     "server": ("cli_server:app", "A Prefect server on this machine, with a worker that runs jobs."),
     "worker": ("cli_server:worker_app", "A worker that runs the jobs of a server elsewhere."),

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 
 from ..blocks import store
-from ..blocks.deployment import endpoints_with, latest, versions
+from ..blocks.deployment import Deployment, endpoints_with, latest, versions
 from ..blocks.endpoint import BatchEndpoint
 from ..blocks.model_deployment import ModelDeployment
 from ..flows import catalog
@@ -33,8 +33,9 @@ def deployment_create(
     with store.api() as client:
         made = catalog.create_deployment(client, file, endpoint, name, set_default)
     terminal.result(f"{made.endpoint_name}/{made.name} version {made.version}")
-    if isinstance(made, ModelDeployment) and made.environment is not None:
-        terminal.note("Note: environment is recorded, not built: jobs run in the Python of the worker.")
+    if recorded := _recorded_only(made):
+        what = f"{' and '.join(recorded)} {'is' if len(recorded) == 1 else 'are'} recorded, and of no effect"
+        terminal.note(f"Note: {what}: jobs run in the Python of the worker, on the deployment's compute.")
     if not set_default:
         terminal.note(
             f"To make it the default: prefect-batch endpoint update {made.endpoint_name} --default {made.name}"
@@ -79,6 +80,21 @@ def deployment_delete(name: Name, *, endpoint: Endpoint = None, yes: Yes = False
     confirm(f"Delete deployment {name}?", yes)
     with store.api() as client:
         catalog.remove_deployment(client, _endpoint_of(client, endpoint, name.lower()), name.lower())
+
+
+def _recorded_only(deployment: Deployment) -> list[str]:
+    """The keys of a deployment that change nothing of what its jobs do."""
+    if isinstance(deployment, ModelDeployment):
+        return ["environment"] if deployment.environment is not None else []
+    steps = list(deployment.graph.jobs.values()) if deployment.graph is not None else []
+    found = {
+        "environment of steps": any(step.environment or step.component.environment for step in steps),
+        "compute of steps": any(step.compute for step in steps),
+        "resources of steps": any(step.resources or step.component.resources for step in steps),
+        "distribution of steps": any(step.component.distribution for step in steps),
+        "identity of steps": any(step.identity for step in steps),
+    }
+    return [name for name, stands_there in found.items() if stands_there]
 
 
 def _endpoint_of(client: Any, endpoint: str | None, deployment: str) -> str:
