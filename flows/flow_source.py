@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+import traceback
 from pathlib import Path, PurePosixPath
 from typing import Any, cast
 
@@ -85,3 +86,12 @@ def modules_of(folder: Path) -> list[str]:
 
 def _is_below(path: str, folder: Path) -> bool:
     return Path(path).is_relative_to(folder)
+
+
+def line_of(error: BaseException, folder: Path) -> str:
+    """`pipelines.py: line 3: ` of the user's line that an error comes from, or nothing."""
+    found = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
+    if isinstance(error, SyntaxError) and error.filename:
+        found.append((error.filename, error.lineno))
+    file, line = next(((file, line) for file, line in reversed(found) if _is_below(file, folder)), ("", None))
+    return f"{Path(file).relative_to(folder)}: line {line}: " if file else ""

@@ -11,10 +11,9 @@ import json
 import math
 import os
 import sys
-import traceback
 import types
 import typing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
@@ -27,7 +26,7 @@ from ..blocks.interface import Interface
 from ..scoring.errors import BatchError, InvalidDocument
 from ..scoring.traces import describe as describe_error
 from .data import InputFile, InputFolder, OutputFile, OutputFolder, Pointer
-from .flow_source import load_flow, split
+from .flow_source import line_of, load_flow, split
 
 TYPES = "InputFolder, InputFile, OutputFolder, OutputFile, str, bool, int, float, Literal[...], an Enum"
 _DATA = {InputFolder: "uri_folder", InputFile: "uri_file", OutputFolder: "uri_folder", OutputFile: "uri_file"}
@@ -148,20 +147,6 @@ def _type_name(kind: Any) -> str:
     return kind.__name__ if isinstance(kind, type) else str(kind)
 
 
-def _place(error: BaseException, folder: Path) -> str:
-    """`pipelines.py: line 3: ` of the user's line that an error comes from."""
-    lines: Iterator[tuple[str, int | None]] = (
-        (frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)
-    )
-    found = [(file, line) for file, line in lines if Path(file).is_relative_to(folder)]
-    if isinstance(error, SyntaxError) and error.filename:
-        found.append((error.filename, error.lineno))
-    if not found:
-        return ""
-    file, line = found[-1]
-    return f"{Path(file).relative_to(folder)}: line {line}: " if Path(file).is_relative_to(folder) else f"{file}: "
-
-
 def main(folder: Path, entrypoint: str) -> dict[str, Any]:
     try:
         split(entrypoint)
@@ -169,7 +154,7 @@ def main(folder: Path, entrypoint: str) -> dict[str, Any]:
     except BatchError as error:
         return {"error": str(error)}
     except (Exception, SystemExit) as error:
-        return {"error": "flow: " + _place(error, folder) + ": ".join(describe_error(error))}
+        return {"error": "flow: " + line_of(error, folder) + ": ".join(describe_error(error))}
 
 
 if __name__ == "__main__":

@@ -58,6 +58,8 @@ class JobRecord(BaseModel):
     versions: dict[str, str] = Field(default_factory=dict)
     root: str
     """Reference of the job's folder."""
+    parent: str | None = None
+    """The pipeline job that it is a step of."""
 
     @cached_property
     def folder(self) -> Folder:

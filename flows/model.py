@@ -35,6 +35,7 @@ def model(deployment: str, job_folder: str) -> State[Any]:
     assert context is not None and context.flow_run is not None
     logger: Any = get_run_logger()
     runner, flow_run_id = cast(LeanDaskTaskRunner, context.task_runner), context.flow_run.id
+    shown_on = job.id if job.parent is None else str(flow_run_id)  # a step of a pipeline has no flow run but this
     with get_client(sync_client=True) as client, dask.config.set(DASK_CONFIG):
 
         def mapper(plan: Plan, run: int) -> DaskMapper:
@@ -46,10 +47,10 @@ def model(deployment: str, job_folder: str) -> State[Any]:
             return DaskMapper(job, plan, run, runner, client)
 
         try:
-            summary = score_job(job, mapper, ProgressArtifact(client, job.id))
+            summary = score_job(job, mapper, ProgressArtifact(client, shown_on))
         except (BatchError, OSError) as error:
             logger.error(str(error))
             return Failed(message=str(error))
-        publish_result(client, summary)
+        publish_result(client, summary, shown_on)
     logger.info(summary.message) if summary.completed else logger.error(summary.message)
     return Completed(message=summary.message) if summary.completed else Failed(message=summary.message)

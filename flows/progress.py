@@ -84,11 +84,11 @@ class StepProgress(_Artifact):
         )
 
 
-def publish_result(client: SyncPrefectClient, summary: Summary) -> None:
-    """The summary as a table, and a link to the output, on the job's page."""
-    _publish_table(client, summary.job, SUMMARY, _rows(vars(summary)), summary.message)
+def publish_result(client: SyncPrefectClient, summary: Summary, flow_run_id: str) -> None:
+    """The summary as a table, and a link to the output, on the page of the job's flow run."""
+    _publish_table(client, flow_run_id, SUMMARY, _rows(vars(summary)), summary.message)
     if summary.completed:
-        _publish_outputs(client, summary.job, _link(summary.output), "Where the output of the job lies.")
+        _publish_outputs(client, flow_run_id, _link(summary.output), "Where the output of the job lies.")
 
 
 def publish_pipeline(client: SyncPrefectClient, summary: PipelineSummary) -> None:

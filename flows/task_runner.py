@@ -17,7 +17,7 @@ import threading
 from collections.abc import Iterable
 from contextlib import ExitStack
 from typing import Any, cast
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import cloudpickle  # pyright: ignore[reportMissingTypeStubs]
 from distributed import Client, Future
@@ -37,6 +37,8 @@ from prefect_dask.task_runners import DaskTaskRunner, PrefectDaskFuture
 # Of distributed itself: the runner's client would treat a Prefect task in its own, slow way.
 _submit: Any = cast(Any, Client).submit
 _CONTEXTS_KEPT = 32
+LABEL: contextvars.ContextVar[str | None] = contextvars.ContextVar("LABEL", default=None)
+"""On a worker: the label of the call that runs."""
 _lock = threading.Lock()
 _contexts: dict[str, tuple[contextvars.Context, ExitStack, Any, dict[str, Any]]] = {}
 
@@ -57,6 +59,7 @@ class LeanDaskTaskRunner(DaskTaskRunner):
     ) -> PrefectDaskFuture[Any]:
         if not self._started:
             raise RuntimeError("The task runner must be started before submitting work.")
+        label = self.label(task, parameters, wait_for)
         optimize: Any = self._optimize_futures  # pyright: ignore[reportPrivateUsage, reportUnknownMemberType]
         parameters = optimize(parameters)
         waited = optimize(wait_for) if wait_for else None
@@ -69,6 +72,7 @@ class LeanDaskTaskRunner(DaskTaskRunner):
             self.client,
             _run,
             self._context_for(task),
+            label,
             key=f"{task.name}-{task_run_id.hex}",
             task_run_id=task_run_id,
             parameters=parameters,
@@ -77,7 +81,14 @@ class LeanDaskTaskRunner(DaskTaskRunner):
             return_type="state",
         )
         future.task_run_id = task_run_id
-        return PrefectDaskFuture(wrapped_future=future, task_run_id=task_run_id)
+        return self.future(task, future, task_run_id, label)
+
+    def label(self, task: Any, parameters: dict[str, Any], wait_for: Iterable[Any] | None) -> str | None:
+        """What the call is to be known by on the worker, for runners that have a use for it."""
+        return None
+
+    def future(self, task: Any, dask_future: Any, task_run_id: UUID, label: str | None) -> PrefectDaskFuture[Any]:
+        return PrefectDaskFuture(wrapped_future=dask_future, task_run_id=task_run_id)
 
     def _context_for(self, task: Any) -> Future[Any]:
         """The shared part of everything that is submitted now; made anew when any of it changed."""
@@ -106,13 +117,14 @@ def _set_api_url(context: dict[str, Any]) -> None:
         api["url"] = str(flow_run.client.api_url)
 
 
-def _run(shared: tuple[str, bytes], **kwargs: Any) -> Any:
+def _run(shared: tuple[str, bytes], label: str | None, **kwargs: Any) -> Any:
     """On the worker: run the task in the shared context, laid over Dask's own."""
     entered, task, context = _entered(*shared)
 
     def call() -> Any:
         for variable, value in entered.items():
             variable.set(value)
+        LABEL.set(label)
         if task.isasync:
             return asyncio.run(run_task_async(task, context=context, **kwargs))
         return run_task_sync(task, context=context, **kwargs)

@@ -1,0 +1,90 @@
+"""Tasks of a Python flow as they run on a worker: in their job, and not again when the job is resumed.
+
+<job>/results/<label>.pickle    what a task returned that has finished; a resumed job takes it from there
+
+A result is written after the task's files were sent, so that a task that counts as finished has left nothing behind.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from typing import Any
+
+import cloudpickle  # pyright: ignore[reportMissingTypeStubs]
+from prefect.client.schemas.objects import State
+from prefect.states import Completed
+
+from ..blocks.datastore import open_folder
+from . import data_files
+from .data import CURRENT_JOB
+from .task_runner import LABEL
+
+RESULTS = "results"
+CACHED = "Cached"
+"""Name of the state of a task whose result an earlier run of the job has left."""
+
+
+def in_job(function: Callable[..., Any], job: str, isasync: bool) -> Callable[..., Any]:
+    """A task's function that runs in a job. Its result is kept under the label of the call, if that has one.
+
+    Args:
+        function: of the task.
+        job: reference of the job's folder.
+        isasync: whether it is a coroutine function.
+    """
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        label = LABEL.get()
+        if (held := _kept(job, label)) is not None:
+            return held
+        with _current(job):
+            value = function(*args, **kwargs)
+            data_files.send(job)
+        _keep(job, label, value)
+        return value
+
+    @functools.wraps(function)
+    async def call_async(*args: Any, **kwargs: Any) -> Any:
+        label = LABEL.get()
+        if (held := _kept(job, label)) is not None:
+            return held
+        with _current(job):
+            value = await function(*args, **kwargs)
+            data_files.send(job)
+        _keep(job, label, value)
+        return value
+
+    return call_async if isasync else call
+
+
+@contextmanager
+def _current(job: str) -> Generator[None]:
+    token = CURRENT_JOB.set(job)
+    try:
+        yield
+    finally:
+        CURRENT_JOB.reset(token)
+
+
+def _kept(job: str, label: str | None) -> State[Any] | None:
+    if label is None:
+        return None
+    try:
+        pickled = (open_folder(job) / RESULTS).read(f"{label}.pickle")
+    except FileNotFoundError:
+        return None
+    value: Any = cloudpickle.loads(pickled)  # written by _keep, of this job
+    return Completed(name=CACHED, message="An earlier run of the job has done this.", data=value)
+
+
+def _keep(job: str, label: str | None, value: Any) -> None:
+    if label is None or isinstance(value, State):
+        return
+    try:
+        pickled: bytes = cloudpickle.dumps(value)  # pyright: ignore[reportUnknownMemberType]
+    except Exception:  # it cannot be pickled: Dask will say so, or run the task again
+        return
+    (open_folder(job) / RESULTS).make().put(f"{label}.pickle", pickled)
