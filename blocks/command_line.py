@@ -34,14 +34,16 @@ _QUOTED: dict[Quotes, str] = {
 _LONGEST = 128 * 1024 - 1  # bytes of one argument or variable, on Linux
 
 Reference = InputRef | OutputRef
-_Parts = tuple[str | Reference, ...]
 
 
 @dataclass(frozen=True)
-class _Brackets:
+class Brackets:
     """What stands between `$[[` and `]]`."""
 
-    parts: _Parts
+    parts: tuple[str | Reference, ...]
+
+
+Piece = str | Reference | Brackets
 
 
 @dataclass(frozen=True)
@@ -58,23 +60,23 @@ class Command:
     """A command as it was written, checked: no value in it can be read by a shell."""
 
     text: str
-    _pieces: tuple[str | Reference | _Brackets, ...]
+    pieces: tuple[Piece, ...]
 
     @property
     def expressions(self) -> list[Reference]:
         """What it refers to, in order, each once."""
-        within = (piece.parts if isinstance(piece, _Brackets) else (piece,) for piece in self._pieces)
+        within = (piece.parts if isinstance(piece, Brackets) else (piece,) for piece in self.pieces)
         return list(dict.fromkeys(part for parts in within for part in parts if not isinstance(part, str)))
 
     @property
     def optional(self) -> set[str]:
         """Names of inputs that stand in brackets."""
-        return _names(part for piece in self._pieces if isinstance(piece, _Brackets) for part in piece.parts)
+        return _names(part for piece in self.pieces if isinstance(piece, Brackets) for part in piece.parts)
 
     @property
     def required(self) -> set[str]:
         """Names of inputs that stand outside brackets, too or only: the command cannot be run without them."""
-        return _names(piece for piece in self._pieces if not isinstance(piece, _Brackets))
+        return _names(piece for piece in self.pieces if not isinstance(piece, Brackets))
 
     def render(self, values: Mapping[str, str]) -> Rendered:
         """What to start.
@@ -85,7 +87,7 @@ class Command:
 
         Raises InvalidDocument for an input without a value outside brackets, and for a value no program can be given.
         """
-        parts = self._kept(lambda piece: all(isinstance(p, str) or p.body in values for p in piece.parts))
+        parts = _kept(self.pieces, lambda piece: all(isinstance(p, str) or p.body in values for p in piece.parts))
         references = [part for part in parts if not isinstance(part, str)]
         for reference in references:
             _check_value(reference, values)
@@ -100,15 +102,6 @@ class Command:
         environment = {variable: values[body] for body, variable in variables.items()}
         _of_a_length([f"{variable}={value}" for variable, value in environment.items()])
         return Rendered(_of_a_length([*shell(), script]), environment)
-
-    def _kept(self, keeps: Callable[[_Brackets], bool]) -> list[str | Reference]:
-        parts: list[str | Reference] = []
-        for piece in self._pieces:
-            if not isinstance(piece, _Brackets):
-                parts.append(piece)
-            elif keeps(piece):
-                parts.extend(piece.parts)
-        return parts
 
 
 def parse_command(text: str) -> Command:
@@ -125,12 +118,10 @@ def parse_command(text: str) -> Command:
                 "the step and write ${{inputs.x}} or ${{outputs.y}} here"
             )
         parts.append(part)
-    command = Command(text, tuple(_with_brackets(parts)))
-    brackets = [piece for piece in command._pieces if isinstance(piece, _Brackets)]  # pyright: ignore[reportPrivateUsage]
-    _read(command._kept(lambda _: True))  # pyright: ignore[reportPrivateUsage]
-    for dropped in brackets:
-        _read(command._kept(lambda piece, dropped=dropped: piece is not dropped))  # pyright: ignore[reportPrivateUsage]
-    return command
+    pieces = tuple(_with_brackets(parts))
+    for dropped in (None, *(piece for piece in pieces if isinstance(piece, Brackets))):
+        _read(_kept(pieces, lambda piece, dropped=dropped: piece is not dropped))
+    return Command(text, pieces)
 
 
 def as_argument(value: Literals) -> str:
@@ -140,17 +131,27 @@ def as_argument(value: Literals) -> str:
 
 def shell() -> list[str]:
     """What is put in front of a script. It stops at the first command that fails."""
-    if found := shutil.which("bash", path="/bin:/usr/bin:/usr/local/bin") or shutil.which("bash"):
+    if found := shutil.which("bash", path=os.defpath) or shutil.which("bash"):
         return [found, "-e", "-o", "pipefail", "-c"]
     return ["/bin/sh", "-e", "-c"]
+
+
+def _kept(pieces: Sequence[Piece], keeps: Callable[[Brackets], bool]) -> list[str | Reference]:
+    parts: list[str | Reference] = []
+    for piece in pieces:
+        if not isinstance(piece, Brackets):
+            parts.append(piece)
+        elif keeps(piece):
+            parts.extend(piece.parts)
+    return parts
 
 
 def _names(parts: Iterable[object]) -> set[str]:
     return {part.name for part in parts if isinstance(part, InputRef)}
 
 
-def _with_brackets(parts: Sequence[str | Reference]) -> list[str | Reference | _Brackets]:
-    pieces: list[str | Reference | _Brackets] = []
+def _with_brackets(parts: Sequence[str | Reference]) -> list[Piece]:
+    pieces: list[Piece] = []
     inside: list[str | Reference] | None = None  # what came since the last `$[[`
     for part in parts:
         if not isinstance(part, str):
@@ -176,20 +177,23 @@ def _with_brackets(parts: Sequence[str | Reference]) -> list[str | Reference | _
     return [piece for piece in pieces if piece != ""]
 
 
-def _bracket(inside: list[str | Reference], before: list[str | Reference | _Brackets]) -> _Brackets:
-    """A pair of brackets. `--flag $[[inputs.x]]` means `$[[--flag ${{inputs.x}}]]`: a flag without its value is none."""
+def _bracket(inside: list[str | Reference], before: list[Piece]) -> Brackets:
+    """A pair of brackets, with what it takes from the text before it.
+
+    `--flag $[[inputs.x]]` means `$[[--flag ${{inputs.x}}]]`: without a value there is no flag either.
+    """
     text = "".join(map(str, inside))
     if match := _BARE.fullmatch(text):
         reference = InputRef(match[1])
         last = before[-1]
         flag = _FLAG.search(last) if isinstance(last, str) else None
         if flag is None or not isinstance(last, str) or (flag.start() == 0 and len(before) > 1):
-            return _Brackets((reference,))
+            return Brackets((reference,))
         before[-1] = last[: flag.start()]
-        return _Brackets((flag[0], reference))
+        return Brackets((flag[0], reference))
     if not any(isinstance(part, InputRef) for part in inside):
         raise InvalidDocument(f"$[[{text}]] holds no input: write ${{{{inputs.x}}}} in it, or no brackets")
-    return _Brackets(tuple(part for part in inside if part != ""))
+    return Brackets(tuple(part for part in inside if part != ""))
 
 
 def _read(parts: Sequence[str | Reference]) -> tuple[str, ShellText]:
@@ -197,8 +201,8 @@ def _read(parts: Sequence[str | Reference]) -> tuple[str, ShellText]:
     references = [part for part in parts if not isinstance(part, str)]
     if any(VALUE in part for part in parts if isinstance(part, str)):
         raise InvalidDocument("a command cannot hold the character NUL")
-    template = "".join(part if isinstance(part, str) else VALUE for part in parts).strip()
-    if not template:
+    template = "".join(part if isinstance(part, str) else VALUE for part in parts)
+    if not template.strip():
         raise InvalidDocument("the command is empty")
     try:
         found = shell_text.read(template)

@@ -1,12 +1,14 @@
 """Where a value must not stand in a command line, as a program would take it for code.
 
-A value in quotes reaches the program as it is. What the program does with it is another matter: `sh -c`, `eval` and many
-commands of bash itself (`declare`, `read`, `test -v`) run what they are given. They are refused a value, whoever starts
-them; a variable that was set from a value and is then handed to one of them is the author's own doing.
+A value in quotes reaches the program as it is. What the program does with it is another matter: `sh -c`, `eval` and
+many commands of bash itself (`declare`, `read`, `test -v`) run what they are given, or do sums with it, which can run
+it, too. They are refused a value. What is beyond a text's reach is its author's own doing: a variable that was set from
+a value and is handed to one of them later, or a program that runs its arguments as code, as `python -c` does.
 """
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable
 
@@ -22,21 +24,8 @@ _WRAPPERS = {
     *("chrt", "xargs", "time"),
 }
 _EVALUATES = {
-    *(
-        "eval",
-        "trap",
-        "let",
-        "alias",
-        "declare",
-        "typeset",
-        "local",
-        "read",
-        "unset",
-        "mapfile",
-        "readarray",
-        "getopts",
-    ),
-    *("complete", "compgen", "compopt", "bind", "fc", "hash", "enable", "coproc", "shopt", "wait", "jobs"),
+    *("eval", "trap", "let", "alias", "declare", "typeset", "local", "read", "unset", "mapfile", "readarray"),
+    *("getopts", "complete", "compgen", "compopt", "bind", "fc", "hash", "enable", "coproc", "shopt", "wait", "jobs"),
 }
 _RUNS_IN_SHELL = {"ssh", "watch", "parallel", "su", "runuser", "script", "flock"}
 _BUILTINS = {
@@ -46,8 +35,10 @@ _BUILTINS = {
 _ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)\+?=")
 _SUBSCRIPT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\[")
 # bash expands the values of these, or does sums with them.
-_EXPANDED = {"BASH_ENV", "ENV", "PROMPT_COMMAND", "PS0", "PS1", "PS2", "PS4", "SHELLOPTS", "BASHOPTS"}
-_EXPANDED |= {"RANDOM", "SRANDOM", "OPTIND", "HISTCMD"}
+_EXPANDED = {
+    *("BASH_ENV", "ENV", "PROMPT_COMMAND", "PS0", "PS1", "PS2", "PS4", "SHELLOPTS", "BASHOPTS"),
+    *("RANDOM", "SRANDOM", "OPTIND", "HISTCMD"),
+}
 _SUMS = {"-eq", "-ne", "-lt", "-le", "-gt", "-ge", "-v", "-R"}
 _TAKES_CODE = re.compile(r"[-+][A-Za-z]*c[A-Za-z]*")
 _READS_INPUT = re.compile(r"[-+][A-Za-z]*s[A-Za-z]*")
@@ -76,10 +67,11 @@ def _check_command(words: list[Word]) -> None:
         _check_command(words[2:])
         return
     program, arguments = words[0], words[1:]
-    name = _base(program)
+    base = _base(program)
+    name = base if program.text in (base, f"/bin/{base}", f"/usr/bin/{base}") else ""  # `./watch` is another program
     if _SUBSCRIPT.match(program.text) and program.has_value:
         raise Refused(program.value, "stands beside an index: assign it to a variable of its own")
-    if VALUE in name:
+    if VALUE in base:
         raise Refused(program.value, "names the program to run: name that in the command itself")
     if name in _EVALUATES | _RUNS_IN_SHELL:
         _refuse(arguments, f"{_CODE}, or what {name} takes for it: pass it to a program as an argument instead")
@@ -88,7 +80,7 @@ def _check_command(words: list[Word]) -> None:
     elif name in _WRAPPERS:
         _check_replacing(name, arguments)
         _check_command(_wrapped(name, arguments))
-    if name in SHELLS:
+    if base in SHELLS:
         _check_shell(arguments)
         return
     for index, word in enumerate(arguments[:-1]):
@@ -186,7 +178,7 @@ def _check_printf(arguments: list[Word]) -> None:
 
 def _check_test(arguments: list[Word]) -> None:
     """`[`: `-v` does sums with an index in what follows it, and a value may be `-v`."""
-    for word, following in zip(arguments, arguments[1:], strict=False):
+    for word, following in itertools.pairwise(arguments):
         may_be = word.text in ("-v", "-R") or (word.has_value and word.text.startswith((VALUE, "-")))
         if may_be and following.has_value:
             raise Refused(following.value, "stands behind what may be an operator: write an operator between the two")

@@ -141,7 +141,8 @@ class _Reader:
         return match[0]
 
     def add_values(self, text: str, quotes: Quotes) -> None:
-        self.found.quotes += [quotes for char in text if char == VALUE]
+        values: list[Quotes] = [quotes for char in text if char == VALUE]
+        self.found.quotes.extend(values)
 
     def end_command(self, words: list[Word]) -> None:
         if words:
