@@ -53,14 +53,25 @@ class Where:
     @property
     def line(self) -> str:
         """`line 12: `, or nothing where it is not known."""
-        node, line = self.node, None
+        found = self._lines()
+        return f"line {found[-1]}: " if found else ""
+
+    @property
+    def is_there(self) -> bool:
+        """Whether the document is known to have this key."""
+        return len(self._lines()) == len(self.keys)
+
+    def _lines(self) -> list[int]:
+        """Of each key on the way, as far as they are there."""
+        node, lines = self.node, list[int]()
         for key in self.keys:
             pairs: list[tuple[yaml.Node, yaml.Node]] = node.value if isinstance(node, yaml.MappingNode) else []
             found = next((pair for pair in pairs if pair[0].value == key), None)
             if found is None:
                 break
-            node, line = found[1], found[0].start_mark.line + 1
-        return f"line {line}: " if line else ""
+            node = found[1]
+            lines.append(found[0].start_mark.line + 1)
+        return lines
 
     @property
     def name(self) -> str:
@@ -142,7 +153,7 @@ def explain(error: ValidationError, model: type[BaseModel], where: Where | None 
         if cause["loc"] and cause["type"].endswith("_type") and len(cause["loc"]) < deepest[_keys(cause["loc"])[0]]:
             continue  # "should be a string" where another branch of the union was meant and says more
         # Branches of a union report one by one under names of their own: only the keys are the user's.
-        key = above.at(*_keys(cause["loc"]))
+        key = _key(above, cause["loc"])
         location, line = key.name, key.line
         if cause["type"] == "extra_forbidden":
             causes.append(f"{line}{_unknown_key(location, _siblings(model, cause['loc']))}")
@@ -160,6 +171,14 @@ def explain(error: ValidationError, model: type[BaseModel], where: Where | None 
 
 def _keys(location: tuple[int | str, ...]) -> list[str]:
     return [str(part) for part in location if not _is_branch(str(part))]
+
+
+def _key(above: Where, location: tuple[int | str, ...]) -> Where:
+    """The user's key, which may be called as a branch is."""
+    for part in map(str, location):
+        if not _is_branch(part) or above.at(part).is_there:
+            above = above.at(part)
+    return above
 
 
 def _is_branch(part: str) -> bool:

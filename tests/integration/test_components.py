@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -57,13 +58,13 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def deploy(endpoints: object, path: Path, endpoint: str) -> PipelineDeployment:
-    made = endpoints.deploy(path, endpoint)  # type: ignore[attr-defined]
+def deploy(endpoints: Any, path: Path, endpoint: str) -> PipelineDeployment:
+    made = endpoints.deploy(path, endpoint)
     assert isinstance(made, PipelineDeployment)
     return made
 
 
-def test_a_deployment_holds_the_whole_pipeline(client: SyncPrefectClient, endpoints: object, folder: Path) -> None:
+def test_a_deployment_holds_the_whole_pipeline(client: SyncPrefectClient, endpoints: Any, folder: Path) -> None:
     deploy(endpoints, folder / "deployment.yml", "whole")
     shutil.rmtree(folder)
     found = find_deployment(client, "whole", "shouting")
@@ -77,7 +78,7 @@ def test_a_deployment_holds_the_whole_pipeline(client: SyncPrefectClient, endpoi
     assert (fetch(snapshot) / snapshot.name / "shout.py").read_text() == "print('one')\n"
 
 
-def test_fixed_assets_are_copied(client: SyncPrefectClient, endpoints: object, folder: Path) -> None:
+def test_fixed_assets_are_copied(client: SyncPrefectClient, endpoints: Any, folder: Path) -> None:
     (folder / "table").mkdir()
     (folder / "table" / "a.csv").write_text("a\n1\n")
     text = (folder / "pipeline.yml").read_text()
@@ -94,14 +95,14 @@ def test_fixed_assets_are_copied(client: SyncPrefectClient, endpoints: object, f
     assert (Path(asset.path) / "a.csv").read_text() == "a\n1\n"  # type: ignore[union-attr]
 
 
-def test_a_fixed_asset_that_is_not_there(endpoints: object, folder: Path) -> None:
+def test_a_fixed_asset_that_is_not_there(endpoints: Any, folder: Path) -> None:
     text = (folder / "pipeline.yml").read_text()
     (folder / "pipeline.yml").write_text(text.replace("'${{parent.jobs.first.outputs.out}}'", "{path: gone}"))
     with pytest.raises(Exception, match=r"pipeline.yml: line 10: jobs.second.inputs.data: path: 'gone' does not exist"):
         deploy(endpoints, folder / "deployment.yml", "gone-asset")
 
 
-def test_an_inline_component_names_the_line_of_the_deployment(endpoints: object, folder: Path) -> None:
+def test_an_inline_component_names_the_line_of_the_deployment(endpoints: Any, folder: Path) -> None:
     path = folder / "deployment.yml"
     path.write_text(
         "name: inline\nendpoint_name: unused\ntype: pipeline\ncomponent:\n  jobs:\n    hello:\n"
@@ -113,3 +114,77 @@ def test_an_inline_component_names_the_line_of_the_deployment(endpoints: object,
     made = deploy(endpoints, path, "inline")
     assert made.graph is not None and made.graph.jobs["hello"].inputs == {"who": "world"}
     assert made.component is None
+
+
+def test_registered_components(client: SyncPrefectClient, endpoints: Any, folder: Path, name: str, cli: Cli) -> None:
+    command, pipeline = folder / "shout" / "shout.yml", folder / "pipeline.yml"
+    made = cli("component", "create", "-f", command, "--name", name, "--set", "description=Loud")
+    assert made.stdout == f"azureml:{name}:1\n"
+    script = folder / "shout" / "src" / "shout.py"
+    script.write_text("print('two')\n")
+    cli("component", "create", "-f", command, "--name", name)
+    text = pipeline.read_text().replace("./shout/shout.yml", f"azureml:{name}:1")
+    pipeline.write_text(text.replace("shout/shout.yml", f"azureml:{name}@latest"))
+    cli("component", "create", "-f", pipeline, "--name", f"{name}_both", "--version", "7")
+    shutil.rmtree(folder / "shout")
+    (folder / "deployment.yml").write_text(
+        f"name: shouting\nendpoint_name: unused\ntype: pipeline\ncomponent: azureml:{name}_both\n"
+    )
+    graph = deploy(endpoints, folder / "deployment.yml", "registered").graph
+    assert graph is not None and (graph.name, graph.version) == (f"{name}_both", "7")
+    codes = [step.component.code_snapshot for step in graph.jobs.values()]
+    assert [(fetch(code) / code.name / "shout.py").read_text() for code in codes if code] == [
+        "print('two')\n",
+        "print('one')\n",
+    ]
+    rows = [line.split("\t")[:4] for line in cli("component", "list", "--name", name).stdout.splitlines()[1:]]
+    assert rows == [[name, "1", "command", "Loud"], [name, "2", "command", ""]]
+    shown = json.loads(cli("component", "show", name, "--version", "1").stdout)
+    assert (shown["id"], shown["description"]) == (f"azureml:{name}:1", "Loud")
+    assert cli("component", "archive", name, "--version", "2").stdout == f"azureml:{name}:2\n"
+    assert json.loads(cli("component", "show", name).stdout)["version"] == "1"
+    assert cli("component", "restore", name).stdout == f"azureml:{name}:1\nazureml:{name}:2\n"
+
+
+def test_what_cannot_be_registered(folder: Path, name: str, cli: Cli) -> None:
+    command = folder / "shout" / "shout.yml"
+    said = cli("component", "create", "-f", command, code=1).stderr
+    assert "name is missing: write it there, or give --name" in said
+    said = cli("component", "create", "-f", command, "--name", "has-dash", code=1).stderr
+    assert "name: 'has-dash' must be lower-case letters, digits and underscores" in said
+    cli("component", "create", "-f", command, "--name", name, "--version", "3")
+    said = cli("component", "create", "-f", command, "--name", name, "--version", "3", code=1).stderr
+    assert f"component '{name}' has a version 3 already, and versions never change" in said
+    (folder / "pipeline.yml").write_text(
+        (folder / "pipeline.yml").read_text().replace("./shout/shout.yml", "azureml:nnn:1")
+    )
+    said = cli("component", "create", "-f", folder / "pipeline.yml", "--name", name, code=1).stderr
+    assert "component 'nnn' does not exist" in said
+
+
+def test_the_note_on_what_has_no_effect(endpoints: Any, folder: Path, cli: Cli) -> None:
+    endpoints.make("notes")
+    said = cli("deployment", "create", "-f", folder / "deployment.yml", "-e", "notes").stderr
+    assert "Note: environment of steps is recorded, and of no effect: jobs run in the Python of the worker" in said
+
+
+def test_a_flow_in_python(endpoints: Any, tmp_path: Path) -> None:
+    (tmp_path / "flows").mkdir()
+    (tmp_path / "flows" / "helper.py").write_text("WORD = 'hello'\n")
+    (tmp_path / "flows" / "pipelines.py").write_text(
+        "from helper import WORD\nfrom prefect import flow\n\n\n"
+        "@flow\ndef hello(times: int = 2):\n    print(WORD * times)\n"
+    )
+    path = tmp_path / "deployment.yml"
+    path.write_text("name: hello\nendpoint_name: unused\ntype: pipeline\nflow: flows/pipelines.py:hello\n")
+    made = deploy(endpoints, path, "python-flow")
+    assert (made.flow, made.interface.inputs["times"].default) == ("pipelines.py:hello", 2)
+    assert made.code_snapshot is not None
+    stored = fetch(made.code_snapshot) / made.code_snapshot.name
+    assert sorted(file.name for file in stored.iterdir()) == ["helper.py", "pipelines.py"]
+    path.write_text("name: hello\nendpoint_name: unused\ntype: pipeline\ncode: flows\nflow: pipelines.py:hello\n")
+    again = deploy(endpoints, path, "python-flow")
+    assert (again.flow, again.code_snapshot, again.version) == (made.flow, made.code_snapshot, 2)
+    path.write_text("name: hello\nendpoint_name: unused\ntype: pipeline\nflow: pipelines.py:hello\n")
+    with pytest.raises(InvalidDocument, match=r"deployment.yml: flow: 'pipelines.py' is not a file"):
+        deploy(endpoints, path, "python-flow")
