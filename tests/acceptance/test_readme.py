@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shlex
-import shutil
 import subprocess
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, get_args
 
+import pages
 import pytest
 from pydantic import BaseModel, ValidationError
 
+from prefect_batch.blocks.pipeline_settings import JobPipelineSettings, PipelineSettings
 from prefect_batch.blocks.settings import JobRetrySettings, JobSettings, ModelSettings, RetrySettings
 from prefect_batch.interfaces.cli import app
 
-ROOT = Path(__file__).resolve().parents[2]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+README = pages.read("README.md")
 # In the order of reading: what a page makes, the next may use.
-PAGES = {"README.md": README, "docs/data.md": (ROOT / "docs" / "data.md").read_text(encoding="utf-8")}
-BLOCK = re.compile(r"(?:<!-- not run: (?P<reason>[^\n]+) -->\n)?```bash\n(?P<commands>.*?)```", re.DOTALL)
+PAGES = {page: pages.read(page) for page in ("README.md", "docs/data.md", "docs/pipelines.md")}
 NOT_RUN = {
     "make demo",
     "make setup",
@@ -34,26 +29,18 @@ NOT_RUN = {
 
 def test_only_what_cannot_run_is_not_run():
     text = "".join(PAGES.values())
-    assert {match["commands"].strip() for match in BLOCK.finditer(text) if match["reason"]} == NOT_RUN
-    assert text.count("```bash") == len(BLOCK.findall(text))
-    assert set(PAGES) == {"README.md"} | {path.relative_to(ROOT).as_posix() for path in ROOT.glob("docs/*.md")}
+    assert set(pages.not_run(text)) == NOT_RUN
+    assert text.count("```bash") == len(pages.commands(text)) + len(pages.not_run(text))
+    assert set(PAGES) == {"README.md"} | {
+        path.relative_to(pages.ROOT).as_posix() for path in pages.ROOT.glob("docs/*.md")
+    }
 
 
 @pytest.mark.usefixtures("server")
 def test_the_commands_run():
-    """All of them, in one shell and in their order, in a folder that looks like a clone with its .venv."""
-    clone = Path(os.environ["PREFECT_BATCH_WORKING_DIRECTORY"])  # relative paths mean the same here and to the worker
-    shutil.copytree(ROOT / "examples", clone / "examples", ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copyfile(ROOT / "prefect.yaml", clone / "prefect.yaml")
-    (clone / ".venv").symlink_to(sys.prefix)
-    blocks = [match["commands"] for match in BLOCK.finditer("".join(PAGES.values())) if not match["reason"]]
-    lines = ["set -euo pipefail"]
-    for block in blocks:
-        lines += [f"echo + {shlex.quote(block.splitlines()[0])} >&2", block]
-    done = subprocess.run(
-        ["bash", "-c", "\n".join(lines)], cwd=clone, capture_output=True, text=True, timeout=600, check=False
-    )
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    """All of them, in one shell and in their order."""
+    clone = pages.clone()
+    done = pages.run(pages.commands("".join(PAGES.values())), clone)
     assert done.stderr.count("Completed: 150 of 150 files scored, 300 rows") == 9
     assert done.stderr.count("Completed: 230 of 230 files scored, 460 rows") == 1
     assert done.stderr.count("Completed: 100 of 100 files scored, 100 rows") == 2
@@ -66,9 +53,9 @@ def test_the_commands_run():
     assert "called by           prefect deployment run endpoint/default" in default.stdout
 
 
-def table(first_column: str) -> list[list[str]]:
+def table(first_column: str, text: str = README) -> list[list[str]]:
     """The rows of the table whose heading starts with this."""
-    after = README.split(f"\n| {first_column} |", 1)[1].splitlines()[2:]
+    after = text.split(f"\n| {first_column} |", 1)[1].splitlines()[2:]
     rows: list[list[str]] = []
     for line in after:
         if not line.startswith("|"):
@@ -140,6 +127,14 @@ def test_setting_range(key: str):
         assert accepts(key, {"A": "b"}) and not accepts(key, ["A"])
 
 
+def test_settings_of_pipelines():
+    rows = {row[0].strip("`"): row[1:] for row in table("key", PAGES["docs/pipelines.md"])}
+    assert set(rows) == set(PipelineSettings.model_fields)
+    assert {key for key, row in rows.items() if row[3] == "yes"} == set(JobPipelineSettings.model_fields)
+    defaults = {key: "none" if value is None else f"`{value}`" for key, value in PipelineSettings()}
+    assert {key: row[0] for key, row in rows.items()} == defaults
+
+
 def literals(annotation: Any) -> set[str]:
     """The texts of a Literal, wherever it is in an annotation."""
     if isinstance(annotation, str):
@@ -156,21 +151,9 @@ def test_commands_are_all_listed():
     assert sorted(listed) == sorted(commands(app, []))
 
 
-def test_links_lead_somewhere():
-    for page, text in PAGES.items():
-        for target in re.findall(r"\]\(([^)]+)\)", text):
-            if target.startswith("https://"):
-                continue
-            path, _, anchor = target.partition("#")
-            found = (ROOT / page).parent / path if path else ROOT / page
-            assert found.exists(), target
-            assert not anchor or anchor in anchors(found.read_text(encoding="utf-8")), target
-
-
-def anchors(text: str) -> set[str]:
-    """What headings may be linked to."""
-    headings = [re.sub(r"[^a-z0-9 -]", "", line.lstrip("# ").lower()) for line in text.splitlines() if line[:1] == "#"]
-    return {heading.replace(" ", "-") for heading in headings}
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(page: str):
+    assert pages.broken_links(page) == []
 
 
 @pytest.mark.parametrize(
