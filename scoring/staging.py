@@ -205,7 +205,7 @@ def _targets(items: list[Item], folder: Path) -> list[Path]:
     An object store may hold `x.csv` beside `x.csv/a.csv`, which no disk does: such a file goes into another tree, in
     which all lie equally deep.
     """
-    paths = [_inside(item.path) for item in items]
+    paths = [inside(item.path) for item in items]
     above = {(item.source, parent) for item, path in zip(items, paths, strict=True) for parent in path.parents}
     return [
         folder / (f"{item.source}-{len(path.parts)}" if (item.source, path) in above else str(item.source)) / path
@@ -213,7 +213,7 @@ def _targets(items: list[Item], folder: Path) -> list[Path]:
     ]
 
 
-def _inside(path: str) -> PurePosixPath:
+def inside(path: str) -> PurePosixPath:
     """The path as one below any folder: an object's key may be `a//b` or `../b`."""
     odd = {"": "%", ".": "%2E", "..": "%2E%2E"}
     return PurePosixPath(*(odd.get(part, part) for part in path.split("/")))
