@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import httpx
 from cyclopts import App, Parameter
 
-from ..scoring.errors import BatchError, InvalidDocument, NoServer
+from ..scoring.errors import BatchError, NoServer
 from . import overrides, terminal
-from .cli_options import Exclude, File, Include, Input, InputsFile, InputType, LocalFolder, Set
+from .cli_options import Exclude, File, Include, Input, InputsFile, InputType, LocalFolder, Set, Stream
 
 app = App(
     name="prefect-batch",
@@ -62,7 +62,7 @@ def invoke(
         int | None, Parameter(name=["--instance-count", "-c"], help="Instances of the compute that this job takes.")
     ] = None,
     job_name: Annotated[str | None, Parameter(help="Instead of a name made up.")] = None,
-    stream: Annotated[bool, Parameter(help="Follow the job until it ends.", negative=())] = False,
+    stream: Stream = False,
 ) -> None:
     """Call an endpoint: makes a job, prints its id and returns at once.
 
@@ -74,6 +74,7 @@ def invoke(
     from ..blocks.settings import JobSettings
     from ..flows import jobs
     from .call import bring_within_reach, interface_of, load_call, reader, request
+    from .cli_job import job_stream, tell_job
 
     options = {"mini_batch_size": mini_batch_size, "instance_count": instance_count}
     assigned = [*set, *(f"{key}={value}" for key, value in options.items() if value is not None)]
@@ -87,16 +88,8 @@ def invoke(
         parameters |= {"deployment": deployment.lower()} if deployment else {}
         bring_within_reach(parameters, client, interface)
         job = jobs.invoke(client, endpoint.lower(), parameters, job_name)
-        terminal.result(str(job.id))
-        if (url := jobs.ui_url(job)) is not None:
-            terminal.note(f"Job {job.name}: {url}")
-        if not jobs.workers_online(client):
-            terminal.note(
-                "No worker is online: the job waits until one is. Start one with `prefect-batch worker start`"
-            )
+        tell_job(client, job)
     if stream:
-        from .cli_job import job_stream
-
         job_stream(str(job.id))
 
 
@@ -104,7 +97,7 @@ def invoke(
 def run(
     *,
     file: File,
-    input: Input,
+    input: Input = [],  # noqa: B006
     output: Annotated[LocalFolder, Parameter(help="Folder for all files of the job; must be new or empty.")],
     input_type: InputType = None,
     include: Include = [],  # noqa: B006
@@ -116,20 +109,29 @@ def run(
     Example: prefect-batch run -f deployment.yml --input data/ --output out/
     """
     from ..blocks.deployment import load_deployment
-    from ..blocks.model_deployment import ModelDeployment
-    from .call import bring_within_reach, request
-    from .local_run import run_deployment
+    from ..blocks.interface import Interface
+    from ..blocks.pipeline_deployment import PipelineDeployment
+    from .call import bring_within_reach, reader, request
+    from .local_run import run_deployment, run_pipeline
 
-    call = request(overrides.parse(set), input, input_type, include, exclude, output=None)
-    bring_within_reach(call, client=None)
+    def call(interface: Interface | None) -> dict[str, Any]:
+        given = overrides.parse(set, read=reader(interface))
+        made = request(given, input, input_type, include, exclude, None, interface)
+        bring_within_reach(made, None, interface)
+        return made
+
     deployment = load_deployment(file, endpoint=None)
-    if not isinstance(deployment, ModelDeployment):
-        raise InvalidDocument(f"{file}: a trial run takes a deployment of type: model")
-    summary = run_deployment(deployment, file, call, output)
+    if isinstance(deployment, PipelineDeployment):
+        summary = run_pipeline(deployment, file, call, output)
+        made = list(summary.outputs.values())
+    else:
+        summary = run_deployment(deployment, file, call(None), output)
+        made = [summary.output]
     terminal.note(f"{summary.state}: {summary.message}")
     if not summary.completed:
         sys.exit(1)
-    sys.stdout.write(f"{summary.output}\n")
+    for place in made:
+        terminal.result(place)
 
 
 def main(arguments: list[str] | None = None) -> None:

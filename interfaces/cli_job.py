@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import App, Parameter
+from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import FlowRun
 
 from ..blocks import store
@@ -16,10 +17,47 @@ from ..flows.job import Job
 from ..flows.pipeline_job import DataValue, PipelineJob
 from ..flows.pipeline_summary import NOT_RUN, read_pipeline_summary
 from ..flows.summary import read_summary
-from . import terminal
-from .cli_options import Endpoint, JobId, LocalFolder
+from . import overrides, terminal
+from .cli_options import Endpoint, File, JobId, LocalFolder, Set, Stream
 
 app = App(name="job")
+
+
+@app.command(name="create")
+def job_create(
+    *,
+    file: File,
+    set: Set = [],  # noqa: B006
+    name: Annotated[
+        str | None, Parameter(name=["--name", "-n"], help="Instead of the file's, or of one made up.")
+    ] = None,
+    stream: Stream = False,
+) -> None:
+    """Run a pipeline job's file without an endpoint: prints its id and returns at once.
+
+    Example: prefect-batch job create -f pipeline-job.yml --set inputs.data.path=data/ --stream
+    """
+    from ..flows import stand_alone
+    from ..flows.pipeline_source import register_job
+    from .call import bring_within_reach
+
+    with store.api() as client:
+        job = register_job(client, file, overrides.parse(set))
+        values = {"inputs": dict(job.inputs), "outputs": dict(job.outputs)}
+        bring_within_reach(values, client, job.deployment.interface)
+        run = stand_alone.submit(client, job.deployment, values["inputs"], values["outputs"], name or job.name)
+        tell_job(client, run)
+    if stream:
+        job_stream(str(run.id))
+
+
+def tell_job(client: SyncPrefectClient, run: FlowRun) -> None:
+    """Say which job was made: its id for scripts, its page and what it may lack for people."""
+    terminal.result(str(run.id))
+    if (url := jobs.ui_url(run)) is not None:
+        terminal.note(f"Job {run.name}: {url}")
+    if not jobs.workers_online(client):
+        terminal.note("No worker is online: the job waits until one is. Start one with `prefect-batch worker start`")
 
 
 @app.command(name="list")

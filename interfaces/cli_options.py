@@ -54,6 +54,7 @@ Set = Annotated[
         negative=(),
     ),
 ]
+Stream = Annotated[bool, Parameter(help="Follow the job until it ends.", negative=())]
 
 
 def confirm(question: str, yes: bool) -> None:
