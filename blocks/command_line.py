@@ -111,7 +111,7 @@ def parse_command(text: str) -> Command:
     that are nested, not closed or hold no input, and for a value where a shell could take it for code.
     """
     parts: list[str | Reference] = []
-    for part in parse(text.strip("\r\n")):
+    for part in parse(text):
         if not isinstance(part, (str, InputRef, OutputRef)):
             raise InvalidDocument(
                 f"{part} stands in a command, which knows only its component's own: bind it to an input or output of "
@@ -245,6 +245,6 @@ def _check_value(reference: Reference, values: Mapping[str, str]) -> None:
 
 def _of_a_length(arguments: list[str]) -> list[str]:
     for argument in arguments:
-        if len(os.fsencode(argument)) > _LONGEST - 1:
+        if len(os.fsencode(argument)) > _LONGEST:
             raise InvalidDocument("a value is too long for a command: write it into a file and give that as an input")
     return arguments

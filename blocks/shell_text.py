@@ -154,7 +154,7 @@ class _Reader:
         if char == "\n":
             self.at += 1
             self.end_command(words)
-            if self.text[self.at :].strip():
+            if self.found.commands and self.text[self.at :].strip():
                 self.found.needs_shell = True
             self.read_here_documents()
             return False
