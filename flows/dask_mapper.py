@@ -109,12 +109,13 @@ def dask_future(future: PrefectDaskFuture[Any]) -> Any:
     return cast(Any, future).wrapped_future
 
 
-def set_state(client: SyncPrefectClient, future: PrefectDaskFuture[Any], state: State[Any]) -> None:
-    """Tell the server how a task run ended whose worker can no more."""
+def set_state(client: SyncPrefectClient, future: PrefectDaskFuture[Any], state: State[Any]) -> bool:
+    """Tell the server how a task run ended whose worker can no more; false where it does not know the task run."""
     try:
         client.set_task_run_state(future.task_run_id, state, force=True)
     except (ObjectNotFound, httpx.HTTPStatusError):
-        pass  # the task never started: the server does not know it
+        return False  # it never started, or what the worker said of it is still on its way
+    return True
 
 
 def close_stale_task_runs(client: SyncPrefectClient, flow_run_id: UUID, logger: logging.Logger | Any) -> None:

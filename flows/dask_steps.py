@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, cast
@@ -27,6 +28,7 @@ STOPPED = "Another step failed, and continue_on_step_failure is false."
 STEP_CONFIG = {"distributed.scheduler.allowed-failures": 0}
 """Each death of a worker is told at once: how often a step is tried again, its retry_settings say and not Dask."""
 
+_HEARSAY_SECONDS = 3.0
 _STATES: dict[str, Callable[..., State[Any]]] = {COMPLETED: Completed, FAILED: Failed, CANCELLED: Cancelled}
 
 
@@ -68,9 +70,8 @@ class DaskStepper:
         try:
             state: State[StepResult] = dask_future(future).result()
         except KilledWorker as error:
-            deaths = error.allowed_failures + 1
-            set_state(self._client, future, Crashed(message="The worker died that ran it."))
-            raise WorkersLost(deaths) from None
+            self._close_row(future)
+            raise WorkersLost(error.allowed_failures + 1) from None
         finally:
             dask_future(future).release()
         result: Any = cast(Any, state).result(raise_on_failure=False, _sync=True)
@@ -79,6 +80,14 @@ class DaskStepper:
         if result.completed:
             self._completed[step] = state
         return result
+
+    def _close_row(self, future: PrefectDaskFuture[StepResult]) -> None:
+        """Its row in the run graph would else be Running for ever. The server may hear of its start only now."""
+        deadline = time.monotonic() + _HEARSAY_SECONDS
+        while not set_state(self._client, future, Crashed(message="The worker died that ran it.")):
+            if time.monotonic() > deadline:
+                return  # it never started
+            time.sleep(_HEARSAY_SECONDS / 20)
 
     def stop(self) -> None:
         stopped = {step: future for step, future in self._flying.items() if not dask_future(future).done()}

@@ -22,6 +22,7 @@ from .dask_steps import STEP_CONFIG, DaskStepper
 from .pipeline_job import PipelineJob
 from .pipeline_summary import PipelineSummary, read_pipeline_summary
 from .progress import StepProgress, publish_pipeline
+from .python_flow import run_python_flow
 from .run_graph import run_graph
 from .summary import SUMMARY
 from .task_runner import LeanDaskTaskRunner
@@ -76,8 +77,6 @@ def _run_flow(
     """Run the user's flow, unless the job has completed before."""
     if (ended := read_pipeline_summary(job)) is not None and ended.completed:
         return ended
-    from .python_flow import run_python_flow
-
     run, began = job.begin_run(), time.monotonic()
     summary = run_python_flow(job, client, runner, logger, run)
     summary.runs, summary.seconds = run, round(time.monotonic() - began, 3)

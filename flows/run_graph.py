@@ -21,7 +21,7 @@ from .pipeline_summary import (
     read_pipeline_summary,
     summarize,
 )
-from .run_step import attempts_allowed, finished
+from .run_step import attempts_allowed, finished, sweep_outputs
 from .step_result import StepResult
 from .summary import SUMMARY
 
@@ -88,7 +88,10 @@ def run_graph(job: PipelineJob, make_stepper: MakeStepper, report: StepReport) -
     if run > 1:
         graph.take_finished()
     if graph.left:
-        graph.run(make_stepper(run))
+        try:
+            graph.run(make_stepper(run))
+        finally:
+            sweep_outputs(job)
     summary = graph.summary(run, time.monotonic() - began)
     job.folder.put(SUMMARY, summary.to_json())
     return summary

@@ -118,8 +118,8 @@ class _Running:
             except StepFailed as error:
                 again = isinstance(error, (StepKilled, StepTimedOut)) or self._about.retries is not None
                 if not again or self.attempts >= allowed:
-                    of = f" ({self.attempts} attempts)" if self.attempts > 1 else ""
-                    raise type(error)(f"step {self.step}{of}: {error}") from None
+                    which = f"attempt {self.attempts} of {allowed} " if self.attempts > 1 else ""
+                    raise type(error)(f"{which}{error}") from None
                 self._sink(_WARNING, f"attempt {self.attempts} of {allowed} {str(error).splitlines()[0]}; trying again")
             else:
                 if key is not None:

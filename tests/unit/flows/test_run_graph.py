@@ -16,7 +16,7 @@ from prefect_batch.blocks.pipeline_deployment import PipelineDeployment
 from prefect_batch.blocks.pipeline_settings import PipelineSettings
 from prefect_batch.flows import run_graph as module
 from prefect_batch.flows.locations import Location
-from prefect_batch.flows.pipeline_job import PipelineJob
+from prefect_batch.flows.pipeline_job import OutputPlace, PipelineJob
 from prefect_batch.flows.pipeline_summary import read_pipeline_summary
 from prefect_batch.flows.run_graph import StepCounts, WorkersLost, run_graph
 from prefect_batch.flows.step_result import StepOutput, StepResult
@@ -35,6 +35,10 @@ def step(*after: str, **keys: Any) -> dict[str, Any]:
     }
 
 
+def at(path: Path) -> Location:
+    return Location(given=None, url=str(path), reference=str(path))
+
+
 DIAMOND = {"first": step(), "left": step("first"), "right": step("first"), "last": step("left", "right")}
 
 
@@ -49,6 +53,7 @@ def job(tmp_path: Path) -> Callable[..., PipelineJob]:
             deployment=deployment,
             compute=builtin_local(),
             settings=PipelineSettings(**settings),
+            outputs={name: OutputPlace(location=at(tmp_path / name), is_file=False, given=False) for name in outputs},
             root=str(tmp_path / "job"),
         )
         job.save()
@@ -78,10 +83,8 @@ class Threads:
         except ValueError as error:
             state = "Cancelled" if self.stopped.is_set() else "Failed"
             return StepResult(name=step, state=state, message=str(error), attempts=1)
-        at = Location(given=None, url=f"/out/{step}", reference=f"/out/{step}")
-        return StepResult(
-            name=step, state="Completed", attempts=1, outputs={"out": StepOutput(location=at, is_file=False)}
-        )
+        out = StepOutput(location=at(Path("/out") / step), is_file=False)
+        return StepResult(name=step, state="Completed", attempts=1, outputs={"out": out})
 
     def stop(self) -> None:
         self.stopped.set()
