@@ -59,6 +59,8 @@ class _Entry(BaseModel):
     """Where they lay on the node, and would be taken from."""
     result: StepResult | None = None
     """Of one that has done so."""
+    retracts: bool = False
+    """Whether the attempt has given up, and nothing in the places is its own."""
 
 
 def read_result(record: Folder) -> StepResult | None:
@@ -94,11 +96,20 @@ def check_free(record: Folder, name: str, location: Location, is_file: bool) -> 
 
     Raises AlreadyExists.
     """
-    ours = {file.split("/")[0] for entry in _entries(record) for file in entry.files.get(name, [])}
-    place = location.open()
-    taken = not ours and place.exists() if is_file else bool(set(_names(place)) - ours)
+    _check_free(name, location, is_file, _ours(_entries(record), name))
+
+
+def _check_free(name: str, location: Location, is_file: bool, ours: set[str]) -> None:
+    place, tops = location.open(), {file.split("/")[0] for file in ours}
+    taken = not ours and place.exists() if is_file else bool(set(_names(place)) - tops)
     if taken:
         raise _in_the_way(name, location)
+
+
+def _ours(entries: list[_Entry], name: str) -> set[str]:
+    """What attempts may have put into the place of an output."""
+    retracted = {entry.attempt for entry in entries if entry.retracts}
+    return {file for entry in entries if entry.attempt not in retracted for file in entry.files.get(name, [])}
 
 
 def _names(place: Folder) -> list[str]:
@@ -196,11 +207,13 @@ class _Commit:
             if last is not None and last.result is not None:
                 if last.run >= self._entry.run or stands(last.result):
                     return _publish(self._record, last.result)
-            elif last is not None and waited < PATIENCE and self._may_be_at_work(last):
+            elif last is not None and not last.retracts and waited < PATIENCE and self._may_be_at_work(last):
                 if self._stopped.wait(_LOOK_SECONDS):
                     raise JobReleased
                 waited += _LOOK_SECONDS
                 continue
+            for name, staged in self._outputs.items():
+                _check_free(name, staged.location, staged.is_file, _ours(self._earlier, name))
             if self._append(self._entry):
                 return None
 
@@ -240,9 +253,10 @@ class _Commit:
                         Path(place.path).rmdir()
                 for file in [] if place.is_local else files:
                     place.remove(file)
+            self._append(self._entry.model_copy(update={"files": {}, "retracts": True}))
 
     def _place(self, name: str, staged: Staged) -> None:
-        ours = [file for entry in self._earlier[:-1] for file in entry.files.get(name, [])]
+        ours = sorted(_ours(self._earlier[:-1], name))
         place = staged.location.open()
         try:
             if place.is_local:
