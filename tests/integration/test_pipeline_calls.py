@@ -228,8 +228,55 @@ def test_a_call_for_a_named_deployment_of_either_type(
     ended = endpoints.run(mixed, data, deployment="scripted")
     assert (ended.state, ended.predictions) == ("Completed", b"prediction\nitem-00000.txt\n")
     inputs = {"data": str(data), "note": "", "folds": "007", "exact": 2, "table": str(data / "item-00000.txt")}
-    ended = endpoints.run(mixed, data, deployment="other", inputs=inputs, outputs={"scores": str(tmp_path / "s")})
+    ended = endpoints.call(mixed, deployment="other", inputs=inputs, outputs={"scores": str(tmp_path / "s")})
     assert ended.state == "Completed", ended.message
     assert told(tmp_path / "s" / "scores.json") == [["item-00000.txt"], "", "007", "2.0", 1]
-    again = endpoints.run(mixed, data, deployment="other", inputs=inputs, outputs={"scores": str(tmp_path / "s")})
+    again = endpoints.call(mixed, deployment="other", inputs=inputs, outputs={"scores": str(tmp_path / "s")})
     assert again.state == "Failed" and "outputs.scores" in again.message and "not overwritten" in again.message
+
+
+def test_a_trial_run_on_this_machine(
+    write: Write, cli: Cli, numbered_files: Callable[[int], Path], tmp_path: Path
+) -> None:
+    numbered_files(1)
+    path = write("pipe", INPUTS)
+    call = ["--set", "inputs.data.path=items-1", "inputs.note=007", "--output", "out"]
+    done = cli("run", "-f", path, *call, cwd=tmp_path)
+    assert done.stdout.splitlines() == [f"{tmp_path}/out/scores", f"{tmp_path}/out/report"]
+    assert told(tmp_path / "out" / "scores" / "scores.json") == [["item-00000.txt"], "007", "3", "False", 0]
+    assert "exists already" not in done.stderr and "Completed" in done.stderr
+    assert "is not an empty folder" in cli("run", "-f", path, *call, cwd=tmp_path, code=1).stderr
+    assert "inputs.data is missing" in cli("run", "-f", path, "--output", tmp_path / "no", code=1).stderr
+    (tmp_path / "flow.yml").write_text("name: flow\nendpoint_name: unused\ntype: pipeline\nflow: pipelines.py:f\n")
+    assert "runs on a server" in cli("run", "-f", tmp_path / "flow.yml", "--output", tmp_path / "no", code=1).stderr
+
+
+def test_a_pipeline_job_from_its_file(
+    endpoints: Endpoints, write: Write, cli: Cli, numbered_files: Callable[[int], Path], tmp_path: Path
+) -> None:
+    numbered_files(1)
+    steps = component(INPUTS)["jobs"]
+    values = {"data": {"type": "uri_folder", "path": "nowhere"}, "note": "a", "folds": 2, "exact": False}
+    del steps["tell"]["inputs"]["table"]
+    job = {
+        "type": "pipeline",
+        "inputs": values,
+        "outputs": {"scores": {}, "report": {"type": "uri_file"}},
+        "jobs": steps,
+    }
+    write("unused", INPUTS)
+    (tmp_path / "job.yml").write_text(json.dumps(job))
+    name = f"alone-{uuid.uuid4().hex[:8]}"
+    arguments = ["--set", "inputs.data.path=items-1", "inputs.folds=7", "--name", name, "--stream"]
+    made = cli("job", "create", "-f", "job.yml", *arguments, cwd=tmp_path).stdout.strip()
+    cli("job", "download", name, "--output-name", "scores", "-p", tmp_path / "down")
+    assert told(tmp_path / "down" / "named-outputs" / "scores" / "scores.json") == [
+        ["item-00000.txt"],
+        "a",
+        "7",
+        "False",
+        0,
+    ]
+    assert made in cli("job", "list").stdout
+    refused = cli("job", "create", "-f", "job.yml", "--set", "inputs.dat.path=x", cwd=tmp_path, code=1).stderr
+    assert "inputs.dat: no step uses it" in refused
