@@ -2,7 +2,8 @@
 
 <datastore>/jobs/<id>/job.json           the request, what it was resolved to, the deployment version, versions
                       runs/NNN.json      one for each time the job was started
-                      steps/<step>/      done.json: how the step ended; log.txt; outputs/ that nothing else is bound to
+                      steps/<step>/      done.json: what the step has written; commits/; log.txt
+                      assets/            which version of a data asset the steps were given
                       outputs/<name>/    what a flow in Python has written of an output, until the job has succeeded
                       summary.json       how it ended
 """

@@ -98,6 +98,22 @@ def test_a_walk_tells_sizes_and_skips(place: Place) -> None:
     ]
 
 
+def test_a_stamp_changes_with_the_file(place: Place) -> None:
+    folder = fill(place, {"a/x": b"1", "a/y": b"1"})
+    if isinstance(place, HttpFiles):
+        assert [found.stamp for found in folder.walk()] == [None, None]
+        return
+
+    def stamps() -> dict[str, str | None]:
+        return {found.name: found.stamp for found in folder.walk()} | {"itself": folder.stamp("a/x")}
+
+    before = stamps()
+    assert None not in before.values() and stamps() == before
+    folder.put("a/x", b"2")
+    after = stamps()
+    assert [name for name in before if before[name] != after[name]] == ["a/x", "itself"]
+
+
 def test_what_marks_a_folder_is_no_file(store: S3Bucket | AzureContainer) -> None:
     folder = fill(store, {"marked": b"", "marked/x": b"1", "marked/y": b"2", "empty": b""})
     if isinstance(store, S3Bucket):
