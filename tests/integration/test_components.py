@@ -7,7 +7,6 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -16,7 +15,10 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect_batch.blocks.deployment import find_deployment
 from prefect_batch.blocks.pipeline_deployment import PipelineDeployment
 from prefect_batch.blocks.snapshot import fetch
-from prefect_batch.scoring.errors import InvalidDocument
+from prefect_batch.flows.pipeline_source import register_job
+from prefect_batch.scoring.errors import InvalidDocument, NotFound
+
+from .conftest import Endpoints
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -58,13 +60,13 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def deploy(endpoints: Any, path: Path, endpoint: str) -> PipelineDeployment:
+def deploy(endpoints: Endpoints, path: Path, endpoint: str) -> PipelineDeployment:
     made = endpoints.deploy(path, endpoint)
     assert isinstance(made, PipelineDeployment)
     return made
 
 
-def test_a_deployment_holds_the_whole_pipeline(client: SyncPrefectClient, endpoints: Any, folder: Path) -> None:
+def test_a_deployment_holds_the_whole_pipeline(client: SyncPrefectClient, endpoints: Endpoints, folder: Path) -> None:
     deploy(endpoints, folder / "deployment.yml", "whole")
     shutil.rmtree(folder)
     found = find_deployment(client, "whole", "shouting")
@@ -78,7 +80,7 @@ def test_a_deployment_holds_the_whole_pipeline(client: SyncPrefectClient, endpoi
     assert (fetch(snapshot) / snapshot.name / "shout.py").read_text() == "print('one')\n"
 
 
-def test_fixed_assets_are_copied(client: SyncPrefectClient, endpoints: Any, folder: Path) -> None:
+def test_fixed_assets_are_copied(client: SyncPrefectClient, endpoints: Endpoints, folder: Path) -> None:
     (folder / "table").mkdir()
     (folder / "table" / "a.csv").write_text("a\n1\n")
     text = (folder / "pipeline.yml").read_text()
@@ -95,14 +97,14 @@ def test_fixed_assets_are_copied(client: SyncPrefectClient, endpoints: Any, fold
     assert (Path(asset.path) / "a.csv").read_text() == "a\n1\n"  # type: ignore[union-attr]
 
 
-def test_a_fixed_asset_that_is_not_there(endpoints: Any, folder: Path) -> None:
+def test_a_fixed_asset_that_is_not_there(endpoints: Endpoints, folder: Path) -> None:
     text = (folder / "pipeline.yml").read_text()
     (folder / "pipeline.yml").write_text(text.replace("'${{parent.jobs.first.outputs.out}}'", "{path: gone}"))
     with pytest.raises(Exception, match=r"pipeline.yml: line 10: jobs.second.inputs.data: path: 'gone' does not exist"):
         deploy(endpoints, folder / "deployment.yml", "gone-asset")
 
 
-def test_an_inline_component_names_the_line_of_the_deployment(endpoints: Any, folder: Path) -> None:
+def test_an_inline_component_names_the_line_of_the_deployment(endpoints: Endpoints, folder: Path) -> None:
     path = folder / "deployment.yml"
     path.write_text(
         "name: inline\nendpoint_name: unused\ntype: pipeline\ncomponent:\n  jobs:\n    hello:\n"
@@ -116,7 +118,9 @@ def test_an_inline_component_names_the_line_of_the_deployment(endpoints: Any, fo
     assert made.component is None
 
 
-def test_registered_components(client: SyncPrefectClient, endpoints: Any, folder: Path, name: str, cli: Cli) -> None:
+def test_registered_components(
+    client: SyncPrefectClient, endpoints: Endpoints, folder: Path, name: str, cli: Cli
+) -> None:
     command, pipeline = folder / "shout" / "shout.yml", folder / "pipeline.yml"
     made = cli("component", "create", "-f", command, "--name", name, "--set", "description=Loud")
     assert made.stdout == f"azureml:{name}:1\n"
@@ -162,13 +166,13 @@ def test_what_cannot_be_registered(folder: Path, name: str, cli: Cli) -> None:
     assert "component 'nnn' does not exist" in said
 
 
-def test_the_note_on_what_has_no_effect(endpoints: Any, folder: Path, cli: Cli) -> None:
+def test_the_note_on_what_has_no_effect(endpoints: Endpoints, folder: Path, cli: Cli) -> None:
     endpoints.make("notes")
     said = cli("deployment", "create", "-f", folder / "deployment.yml", "-e", "notes").stderr
     assert "Note: environment of steps is recorded, and of no effect: jobs run in the Python of the worker" in said
 
 
-def test_a_flow_in_python(endpoints: Any, tmp_path: Path) -> None:
+def test_a_flow_in_python(endpoints: Endpoints, tmp_path: Path) -> None:
     (tmp_path / "flows").mkdir()
     (tmp_path / "flows" / "helper.py").write_text("WORD = 'hello'\n")
     (tmp_path / "flows" / "pipelines.py").write_text(
@@ -188,3 +192,49 @@ def test_a_flow_in_python(endpoints: Any, tmp_path: Path) -> None:
     path.write_text("name: hello\nendpoint_name: unused\ntype: pipeline\nflow: pipelines.py:hello\n")
     with pytest.raises(InvalidDocument, match=r"deployment.yml: flow: 'pipelines.py' is not a file"):
         deploy(endpoints, path, "python-flow")
+
+
+def test_what_a_job_ran(client: SyncPrefectClient, endpoints: Endpoints, folder: Path) -> None:
+    deploy(endpoints, folder / "deployment.yml", "source")
+    (folder / "data").mkdir()
+    (folder / "data" / "a.txt").write_text("a")
+    given = {"data": str(folder / "data"), "times": 5}
+    job = endpoints.call("source", inputs=given, settings={"force_rerun": True})
+    shutil.rmtree(folder / "shout")
+    path = folder / "again.yml"
+    path.write_text(
+        f"name: again\nendpoint_name: unused\ntype: pipeline\njob_definition: azureml:{job.id}\n"
+        "settings: {instance_count: 2}\n"
+    )
+    made = deploy(endpoints, path, "source")
+    found = find_deployment(client, "source", "again")
+    assert isinstance(found, PipelineDeployment) and found.graph is not None
+    assert list(found.graph.jobs) == ["first", "second"]
+    assert found.interface.inputs["times"].default == found.graph.inputs["times"].default == 5
+    assert found.interface.inputs["data"].required
+    settings = made.settings
+    assert (settings.instance_count, settings.force_rerun, settings.continue_on_step_failure) == (2, True, False)
+
+
+def test_a_job_definition_that_is_none(endpoints: Endpoints, folder: Path) -> None:
+    path = folder / "deployment.yml"
+    path.write_text("name: again\nendpoint_name: unused\ntype: pipeline\njob_definition: azureml:nothing\n")
+    with pytest.raises(NotFound, match=r"job_definition: 'azureml:nothing': job 'nothing' does not exist"):
+        deploy(endpoints, path, "no-source")
+
+
+def test_the_file_of_a_job(client: SyncPrefectClient, folder: Path) -> None:
+    path = folder / "job.yml"
+    path.write_text(
+        "type: pipeline\nname: my-run\ncomponent: pipeline.yml\n"
+        "inputs: {data: {type: uri_folder, path: data}, times: 3}\n"
+        "settings: {continue_on_step_failure: false}\n"
+    )
+    job = register_job(client, path, {"inputs": {"times": 4}})
+    assert job.inputs == {"data": {"type": "uri_folder", "path": str(folder / "data")}, "times": 4}
+    assert (job.name, job.deployment.name) == ("my-run", "my-run")
+    assert job.deployment.settings.continue_on_step_failure is False
+    assert job.deployment.graph is not None
+    assert all(step.component.code_snapshot for step in job.deployment.graph.jobs.values())
+    with pytest.raises(InvalidDocument, match=r"job.yml: inputs.times: 10 is not a whole number to 9"):
+        register_job(client, path, {"inputs": {"times": 10}})

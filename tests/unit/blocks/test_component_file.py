@@ -9,6 +9,7 @@ import pytest
 
 from prefect_batch.blocks.component import Asset, CommandComponent, Component, PipelineComponent
 from prefect_batch.blocks.component_file import Loaded, load_component
+from prefect_batch.blocks.expressions import StepOutput
 from prefect_batch.blocks.graph import order
 from prefect_batch.scoring.errors import InvalidDocument, NotFound
 
@@ -300,7 +301,7 @@ STEP = "  {name}:\n    component: parts/score.yml\n    inputs: {{data: '{data}'}
 def test_a_circle_names_its_steps(folder: Path) -> None:
     waits = {"a": "c", "b": "a", "c": "b", "d": "c"}
     text = "jobs:\n" + "".join(
-        STEP.format(name=name, data="${{parent.jobs.%s.outputs.scores}}" % before) for name, before in waits.items()
+        STEP.format(name=name, data=str(StepOutput(before, "scores"))) for name, before in waits.items()
     )
     assert (
         refusal(folder, text) == "pipeline.yml: line 1: jobs: steps wait for each other in a circle: a -> b -> c -> a"
