@@ -28,7 +28,7 @@ from prefect_dask.task_runners import PrefectDaskFuture
 from ..blocks.snapshot import Snapshot, fetch
 from ..scoring.traces import describe
 from . import data_files, flow_source
-from .task_results import in_job
+from .task_results import InJob
 from .task_runner import LeanDaskTaskRunner
 
 _run_task = prefect.task_engine.run_task
@@ -148,7 +148,7 @@ class PipelineTaskRunner(LeanDaskTaskRunner):
             return task
         if id(task) not in self._tasks:
             made = copy.copy(task)
-            made.fn = in_job(task.fn, self.job, task.isasync)
+            made.fn = InJob(task.fn, self.job, task.isasync)
             self._tasks[id(task)] = (task, made)  # both held: nothing else gets the id
         return self._tasks[id(task)][1]
 

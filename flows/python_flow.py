@@ -166,13 +166,13 @@ class _FlowRun:
                 continue
             cause: Any = ended.result(raise_on_failure=False)
             if not isinstance(error, BaseException) or _same(cause, error):
-                return f"task {self._task_name(future)} failed: {': '.join(describe(cause))}"
+                return f"task {self._task_name(future)} failed: {_words(cause)}"
         return f"flow {_name(self._job)} failed: {said}"
 
     def _said(self, error: BaseException) -> str:
         if isinstance(error, BatchError):
             return describe(error)[1]
-        return flow_source.line_of(error, self._folder) + ": ".join(describe(error))
+        return flow_source.line_of(error, self._folder) + _words(error)
 
     def _task_name(self, future: PipelineFuture) -> str:
         try:
@@ -197,6 +197,7 @@ class _Body:
 
     def __init__(self, flow: Flow[Any, Any], flow_run: _FlowRun) -> None:
         functools.update_wrapper(self, flow.fn)
+        self.__globals__ = flow.fn.__globals__  # Prefect reads annotations with it
         self._function, self._isasync, self._flow_run = flow.fn, flow.isasync, flow_run
 
     def __reduce__(self) -> Any:
@@ -218,6 +219,11 @@ class _Body:
 
 def _nothing() -> None:
     return None
+
+
+def _words(error: BaseException) -> str:
+    """`ValueError: no good`, or just the type of one that says nothing."""
+    return ": ".join(dict.fromkeys(describe(error)))
 
 
 def _same(one: Any, other: BaseException) -> bool:

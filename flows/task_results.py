@@ -26,8 +26,10 @@ CACHED = "Cached"
 """Name of the state of a task whose result an earlier run of the job has left."""
 
 
-def in_job(function: Callable[..., Any], job: str, isasync: bool) -> Callable[..., Any]:
+class InJob:
     """A task's function that runs in a job. Its result is kept under the label of the call, if that has one.
+
+    An object, not a function made here: those travel to workers with all the variables that they use.
 
     Args:
         function: of the task.
@@ -35,29 +37,31 @@ def in_job(function: Callable[..., Any], job: str, isasync: bool) -> Callable[..
         isasync: whether it is a coroutine function.
     """
 
-    @functools.wraps(function)
-    def call(*args: Any, **kwargs: Any) -> Any:
+    def __init__(self, function: Callable[..., Any], job: str, isasync: bool) -> None:
+        functools.update_wrapper(self, function)
+        self._function, self._job, self._isasync = function, job, isasync
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if self._isasync:
+            return self._call(*args, **kwargs)
         label = LABEL.get()
-        if (held := _kept(job, label)) is not None:
+        if (held := _kept(self._job, label)) is not None:
             return held
-        with _current(job):
-            value = function(*args, **kwargs)
-            data_files.send(job)
-        _keep(job, label, value)
+        with _current(self._job):
+            value = self._function(*args, **kwargs)
+            data_files.send(self._job)
+        _keep(self._job, label, value)
         return value
 
-    @functools.wraps(function)
-    async def call_async(*args: Any, **kwargs: Any) -> Any:
+    async def _call(self, *args: Any, **kwargs: Any) -> Any:
         label = LABEL.get()
-        if (held := _kept(job, label)) is not None:
+        if (held := _kept(self._job, label)) is not None:
             return held
-        with _current(job):
-            value = await function(*args, **kwargs)
-            data_files.send(job)
-        _keep(job, label, value)
+        with _current(self._job):
+            value = await self._function(*args, **kwargs)
+            data_files.send(self._job)
+        _keep(self._job, label, value)
         return value
-
-    return call_async if isasync else call
 
 
 @contextmanager
