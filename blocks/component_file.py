@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from ..scoring.errors import InvalidDocument
+from ..scoring.errors import InvalidDocument, NotFound
 from .command_job import command_of
 from .command_line import as_argument
 from .component import Asset, CommandComponent, Component, PipelineComponent
@@ -91,7 +91,10 @@ def _registered(source: str, where: Where, folder: Path, find: Find) -> Loaded:
         )
     if (match := _REGISTERED.fullmatch(source)) is None:
         raise where.error(f"{source!r} is not understood: write azureml:<name>:<version> or azureml:<name>@latest")
-    found = find(match["name"], match["version"], match["label"])
+    try:
+        found = find(match["name"], match["version"], match["label"])
+    except (InvalidDocument, NotFound) as error:
+        raise type(error)(f"{where}: {error}") from None
     component = found.component.model_copy(update={"name": found.name, "version": found.version})
     return Loaded(component, Where(found.label), folder, stored=True)
 

@@ -5,7 +5,7 @@ Pure: a component and the places of its keys go in, an order or an error comes o
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 from ..scoring.errors import InvalidDocument
 from .command_line import parse_command
@@ -67,15 +67,24 @@ def upstream(jobs: Mapping[str, Step], step: str) -> list[str]:
 
 def order(jobs: Mapping[str, Step]) -> list[str]:
     """The steps' names, each after those that it waits for, else as they stand. Raises InvalidDocument for a circle."""
+    placed, left = _placed(jobs)
+    if left:
+        raise InvalidDocument(_in_a_circle(_circle(left)))
+    return placed
+
+
+def _placed(jobs: Mapping[str, Step]) -> tuple[list[str], dict[str, set[str]]]:
+    """The steps in order, and those that cannot be placed with what they wait for."""
     waits = {name: set(upstream(jobs, name)) for name in jobs}
     placed: list[str] = []
-    while waits:
-        ready = next((name for name, before in waits.items() if before.isdisjoint(waits)), None)
-        if ready is None:
-            raise InvalidDocument(f"steps wait for each other in a circle: {' -> '.join(_circle(waits))}")
+    while ready := next((name for name, before in waits.items() if before.isdisjoint(waits)), None):
         placed.append(ready)
         del waits[ready]
-    return placed
+    return placed, waits
+
+
+def _in_a_circle(steps: Sequence[str]) -> str:
+    return f"steps wait for each other in a circle: {' -> '.join(steps)}"
 
 
 def _circle(waits: Mapping[str, set[str]]) -> list[str]:
@@ -244,10 +253,24 @@ class _Check:
                 raise self._where.at("outputs", name).error(
                     f"no step writes it: bind a step's output to {ParentOutput(name)}, or leave it out"
                 )
-        try:
-            order(self._component.jobs)
-        except InvalidDocument as error:
-            raise self._where.at("jobs").error(str(error)) from None
+        self._no_circle(self._component.jobs)
+
+    def _no_circle(self, jobs: Mapping[str, Step]) -> None:
+        bindings = [(name, key, bound(value)) for name, step in jobs.items() for key, value in step.inputs.items()]
+        ends: dict[tuple[str, str], Expression | Value] = {}
+        for name, key, expression in bindings:
+            try:
+                ends[name, key] = origin(jobs, name, key)
+            except InvalidDocument as error:
+                raise self._where.at("jobs", name, "inputs", key).error(f"{expression}: {error}") from None
+        _, left = _placed(jobs)
+        if not left:
+            return
+        first, then, *_ = circle = _circle(left)
+        for name, key, expression in bindings:
+            end = ends[name, key]
+            if name == then and isinstance(end, StepOutput) and end.step == first:
+                raise self._where.at("jobs", name, "inputs", key).error(f"{expression}: {_in_a_circle(circle)}")
 
 
 _ELSEWHERE: dict[type, str] = {

@@ -12,6 +12,7 @@ from uuid import uuid4
 import pytest
 from prefect.client.orchestration import SyncPrefectClient, get_client
 
+from prefect_batch.blocks.component import Asset
 from prefect_batch.blocks.deployment import find_deployment
 from prefect_batch.blocks.pipeline_deployment import PipelineDeployment
 from prefect_batch.blocks.snapshot import fetch
@@ -80,27 +81,28 @@ def test_a_deployment_holds_the_whole_pipeline(client: SyncPrefectClient, endpoi
     assert (fetch(snapshot) / snapshot.name / "shout.py").read_text() == "print('one')\n"
 
 
-def test_fixed_assets_are_copied(client: SyncPrefectClient, endpoints: Endpoints, folder: Path) -> None:
-    (folder / "table").mkdir()
-    (folder / "table" / "a.csv").write_text("a\n1\n")
-    text = (folder / "pipeline.yml").read_text()
-    fixed = "{data: {type: uri_folder, path: table}, times: 3}"
-    wanted = "{data: '${{parent.inputs.data}}', times: '${{parent.inputs.times}}'}"
-    text = text.replace(wanted, fixed).replace(
-        "inputs: {data: {type: uri_folder}, times: {type: integer, default: 2, max: 9}}\n", ""
-    )
-    (folder / "pipeline.yml").write_text(text)
-    made = deploy(endpoints, folder / "deployment.yml", "fixed")
-    shutil.rmtree(folder / "table")
-    assert made.graph is not None
-    asset = made.graph.jobs["first"].inputs["data"]
-    assert (Path(asset.path) / "a.csv").read_text() == "a\n1\n"  # type: ignore[union-attr]
+def test_fixed_assets_are_copied(endpoints: Endpoints, folder: Path) -> None:
+    for name in ("table", "model"):
+        (folder / name).mkdir()
+        (folder / name / "a.csv").write_text(name)
+    pipeline = folder / "pipeline.yml"
+    text = pipeline.read_text().replace("inputs: {data: {type: uri_folder}, times:", "inputs: {times:")
+    text = text.replace("'${{parent.inputs.data}}'", "{type: uri_folder, path: table}")
+    pipeline.write_text(text.replace("'${{parent.jobs.first.outputs.out}}'", "{type: mlflow_model, path: model/}"))
+    graph = deploy(endpoints, folder / "deployment.yml", "fixed").graph
+    shutil.rmtree(folder)
+    assert graph is not None
+    assets = [step.inputs["data"] for step in graph.jobs.values()]
+    assert [(Path(str(one.path)) / "a.csv").read_text() for one in assets if isinstance(one, Asset)] == [
+        "table",
+        "model",
+    ]
 
 
 def test_a_fixed_asset_that_is_not_there(endpoints: Endpoints, folder: Path) -> None:
     text = (folder / "pipeline.yml").read_text()
     (folder / "pipeline.yml").write_text(text.replace("'${{parent.jobs.first.outputs.out}}'", "{path: gone}"))
-    with pytest.raises(Exception, match=r"pipeline.yml: line 10: jobs.second.inputs.data: path: 'gone' does not exist"):
+    with pytest.raises(NotFound, match=r"pipeline.yml: line 10: jobs.second.inputs.data: path: 'gone' does not exist"):
         deploy(endpoints, folder / "deployment.yml", "gone-asset")
 
 

@@ -114,7 +114,7 @@ def test_registered_components(folder: Path) -> None:
     found = pipeline(folder, "jobs:\n" + "".join(f"  {name}:\n    component: {ref}\n" for name, ref in steps.items()))
     assert [step.component.command for step in found.jobs.values()] == ["echo 3", "echo latest", "echo None"]
     assert found.jobs["one"].component.version == "3"
-    with pytest.raises(NotFound, match="component 'nobody' does not exist"):
+    with pytest.raises(NotFound, match=r"pipeline.yml: line 1: jobs.one.component: component 'nobody' does"):
         pipeline(folder, "jobs: {one: {component: 'azureml:nobody:1'}}\n")
 
 
@@ -303,17 +303,19 @@ def test_a_circle_names_its_steps(folder: Path) -> None:
     text = "jobs:\n" + "".join(
         STEP.format(name=name, data=str(StepOutput(before, "scores"))) for name, before in waits.items()
     )
-    assert (
-        refusal(folder, text) == "pipeline.yml: line 1: jobs: steps wait for each other in a circle: a -> b -> c -> a"
-    )
+    said = "${{parent.jobs.a.outputs.scores}}: steps wait for each other in a circle: a -> b -> c -> a"
+    assert refusal(folder, text) == f"pipeline.yml: line 7: jobs.b.inputs.data: {said}"
     itself = "jobs:\n" + STEP.format(name="a", data="${{parent.jobs.a.outputs.scores}}")
-    assert refusal(folder, itself) == "pipeline.yml: line 1: jobs: steps wait for each other in a circle: a -> a"
+    said = "${{parent.jobs.a.outputs.scores}}: steps wait for each other in a circle: a -> a"
+    assert refusal(folder, itself) == f"pipeline.yml: line 4: jobs.a.inputs.data: {said}"
 
 
 def test_inputs_bound_to_each_other(folder: Path) -> None:
     text = "jobs:\n" + STEP.format(name="a", data="${{parent.jobs.b.inputs.data}}")
     text += STEP.format(name="b", data="${{parent.jobs.a.inputs.data}}")
-    assert "are bound to each other in a circle" in refusal(folder, text)
+    said = refusal(folder, text)
+    assert said.startswith("pipeline.yml: line 4: jobs.a.inputs.data: ${{parent.jobs.b.inputs.data}}: ")
+    assert said.endswith(" are bound to each other in a circle")
 
 
 def test_two_steps_of_one_output(folder: Path) -> None:
