@@ -49,8 +49,8 @@ Set = Annotated[
     list[str],
     Parameter(
         name="--set",
-        help="Override settings for this job, or name an input or output: KEY=VALUE, as in mini_batch_size=2 or "
-        "inputs.data.path=data/ outputs.score.path=out/.",
+        help="Override settings for this job, or give an input or output: KEY=VALUE, as in mini_batch_size=2, "
+        "inputs.folds=5 or inputs.data.path=data/ outputs.score.path=out/.",
         negative=(),
     ),
 ]
