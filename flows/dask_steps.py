@@ -19,12 +19,11 @@ from . import run_step
 from .dask_mapper import dask_future, set_state
 from .pipeline_job import PipelineJob
 from .pipeline_summary import CANCELLED, COMPLETED, FAILED
-from .run_graph import WorkersLost
+from .run_graph import STOPPED, WorkersLost
 from .score_shard import LimitedSink
 from .step_result import StepResult
 from .task_runner import LeanDaskTaskRunner
 
-STOPPED = "Another step failed, and continue_on_step_failure is false."
 STEP_CONFIG = {"distributed.scheduler.allowed-failures": 0}
 """Each death of a worker is told at once: how often a step is tried again, its retry_settings say and not Dask."""
 
@@ -66,7 +65,7 @@ class DaskStepper:
     def result(self, step: str) -> StepResult:
         future = self._flying.pop(step, None)
         if future is None:
-            return StepResult(name=step, state=CANCELLED, message=STOPPED)
+            return StepResult(name=step, state=CANCELLED)
         try:
             state: State[StepResult] = dask_future(future).result()
         except KilledWorker as error:
@@ -75,8 +74,8 @@ class DaskStepper:
         finally:
             dask_future(future).release()
         result: Any = cast(Any, state).result(raise_on_failure=False, _sync=True)
-        if not isinstance(result, StepResult):
-            return StepResult(name=step, state=FAILED, message=f"{type(result).__name__}: {result}", attempts=1)
+        if isinstance(result, BaseException):
+            raise result
         if result.completed:
             self._completed[step] = state
         return result

@@ -12,8 +12,10 @@ from typing import Protocol
 
 from ..blocks.component import PipelineComponent
 from ..blocks.graph import order, parent_output, upstream
+from ..scoring.errors import BatchError
 from .pipeline_job import PipelineJob
 from .pipeline_summary import (
+    CANCELLED,
     COMPLETED,
     FAILED,
     PipelineSummary,
@@ -24,6 +26,8 @@ from .pipeline_summary import (
 from .run_step import attempts_allowed, finished, sweep_outputs
 from .step_result import StepResult
 from .summary import SUMMARY
+
+STOPPED = "another step failed, and continue_on_step_failure is false"
 
 
 class WorkersLost(Exception):
@@ -49,7 +53,7 @@ class Stepper(Protocol):
         ...
 
     def result(self, step: str) -> StepResult:
-        """How a step ended that has ended or was stopped. Raises WorkersLost, and what only the machinery can."""
+        """How a step ended that has ended or was stopped. Raises WorkersLost, and what run_step() raises."""
         ...
 
     def stop(self) -> None:
@@ -146,11 +150,13 @@ class _Run:
                 message=f"the worker that ran it died ({self._used[step]} of {self._used[step]} attempts)",
                 attempts=self._used[step],
             )
+        except (BatchError, OSError) as error:  # of a record that its worker could not read
+            result = StepResult(name=step, state=FAILED, message=str(error))
         self._end(step, result)
         if result.state == FAILED and not self._job.settings.continue_on_step_failure:
             stepper.stop()
             for other in [name for name in self._order if name in self._running]:
-                self._end(other, stepper.result(other))
+                self._end(other, _stopped(stepper.result(other)))
         else:
             self._submit_ready(stepper, ended)
 
@@ -212,3 +218,7 @@ class _Run:
         reused = sum(result.reused_from is not None for result in self._ends.values())
         steps = f"{len(self._order)} step{'s' if len(self._order) > 1 else ''} completed"
         return f"{steps}, {reused} of them reused" if reused else steps
+
+
+def _stopped(result: StepResult) -> StepResult:
+    return result.model_copy(update={"message": STOPPED}) if result.state == CANCELLED else result

@@ -20,6 +20,7 @@ from prefect_batch.flows.pipeline_job import OutputPlace, PipelineJob
 from prefect_batch.flows.pipeline_summary import read_pipeline_summary
 from prefect_batch.flows.run_graph import StepCounts, WorkersLost, run_graph
 from prefect_batch.flows.step_result import StepOutput, StepResult
+from prefect_batch.scoring.errors import StorageFailed
 
 SECONDS = 30.0
 Body = Callable[[], None]
@@ -247,6 +248,15 @@ def test_nothing_is_run_where_nothing_is_missing(job: Any, monkeypatch: pytest.M
     monkeypatch.setattr(module, "finished", finished_among(*DIAMOND))
     summary = run_graph(record, lambda _: pytest.fail("a stepper was made"), lambda _: None)
     assert (summary.state, summary.runs) == ("Completed", 2)
+
+
+def test_a_record_that_cannot_be_read_fails_its_step(job: Any, threads: Any):
+    def broken() -> None:
+        raise StorageFailed("the bucket is gone")
+
+    summary = run(job(DIAMOND), threads(left=broken))
+    assert (summary.state, summary.message) == ("Failed", "step 'left' failed: the bucket is gone")
+    assert states(summary) == {"first": "Completed", "left": "Failed", "right": "Completed", "last": "NotRun"}
 
 
 def test_trouble_of_the_machinery_stops_all(job: Any, threads: Any):
