@@ -98,7 +98,7 @@ class _Reader:
             raise NotUnderstood("that many parentheses")
         self.depth = depth
         words: list[Word] = []
-        is_target = False  # of a redirection
+        redirection = ""  # that the next word is the target of
         behind = -1  # the last word
         while self.at < len(self.text):
             if self.skip(_BLANKS) or self.skip(_COMMENT):
@@ -112,19 +112,22 @@ class _Reader:
                 if operator in ("<<", "<<-"):
                     self.begin_here_document(strip_tabs=operator == "<<-")
                 else:
-                    is_target = not in_test
+                    redirection = "" if in_test else operator
             elif char in "\n;&|()":
                 if self.operator(words, in_test, depth):
                     return
                 if char == "\n" or not in_test:
-                    words, is_target = [], False
+                    words, redirection = [], ""
             else:
                 word = self.word()
                 if depth and word.text == "case":
                     raise NotUnderstood("case within parentheses")
-                if not is_target:
+                if not redirection:
                     words.append(word)
-                is_target, behind = False, self.at
+                elif redirection in (">&", "<&") and word.has_value:
+                    # bash expands the name of such a file once more.
+                    raise Refused(word.value, f"stands behind {redirection}: write > and 2>&1 behind it instead")
+                redirection, behind = "", self.at
         self.end_command(words)
         if depth:
             raise NotUnderstood("a ( without its )")

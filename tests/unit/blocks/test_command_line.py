@@ -155,7 +155,7 @@ SOUP = [
     *("-c", "-e", "-s", "-o", "pipefail", "-v", "-n", "-eq", "=", "==", "!", "'", '"', "\\", "`", "$", "$(", ")", "("),
     *("$((", "))", "${", "}", "{", "$'", "<<<", "<<E", "E", "<(", "> out ", "2>&1", "|", "&&", "||", ";", "\n"),
     *("a=", "a[", "=1", "PS4=", "RANDOM=", "case", "in", "esac", ";;", "for", "if", "then", "fi", "do", "done"),
-    *(" ", " ", " ", "function", "f", "#", "x", "xargs", "-I{}", "{}", "0", "EXIT", "%s", "/usr/bin/", "timeout", "5"),
+    *(" ", " ", " ", "function", "#", "x", "xargs", "-I{}", "{}", ">&", "0", "EXIT", "%s", "/usr/bin/", "timeout", "5"),
 ]
 WORDS = [token for token in SOUP if token.isalnum() or token[0] in "-=[]!.{}%"]
 
@@ -220,6 +220,8 @@ def test_whatever_is_accepted_runs_no_value(command: str, tmp_path: Path) -> Non
         ("cat <<END\n${{inputs.x}}\nEND", "stands in a here-document"),
         ("cat <<'END'\n${{inputs.x}}\nEND", "stands in a here-document"),
         ("cat <<${{inputs.x}}\n", "ends a here-document"),
+        ("echo a >& ${{inputs.x}}", "stands behind >&"),
+        ("echo a >&1${{inputs.x}}", "stands behind >&"),
         ("echo `basename ${{inputs.x}}`", "stands in backticks"),
         ("echo $${{inputs.x}}", r"stands right after a \$"),
         ("echo \\${{inputs.x}}", "stands right after a backslash"),
