@@ -11,8 +11,8 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from ..blocks import store
-from ..flows.publication import WORK_POOL, ensure_work_pool
 from ..flows.locations import WORKING_DIRECTORY
+from ..flows.publication import WORK_POOL, ensure_work_pool
 from . import terminal
 from .local_server import WORKER_SETTINGS, LocalServer
 

@@ -16,8 +16,8 @@ import httpx
 from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from ..flows.publication import WORK_POOL, ensure_work_pool
 from ..flows.locations import WORKING_DIRECTORY
+from ..flows.publication import WORK_POOL, ensure_work_pool
 from ..scoring.errors import BatchError
 
 START_SECONDS, STOP_SECONDS = 120.0, 20.0

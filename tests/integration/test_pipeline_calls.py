@@ -161,14 +161,15 @@ def test_the_form_is_the_defaults(client: SyncPrefectClient, mixed: str) -> None
 
 
 def test_a_refusal_says_what_came_and_what_is_expected(client: SyncPrefectClient, mixed: str, cli: Cli) -> None:
-    for call, said in [
+    refusals: list[tuple[dict[str, Any], str]] = [
         ({"inputs": {}}, "inputs.data is missing: give the path of a folder"),
         ({"inputs": {"data": "x", "folds": 10}}, "inputs.folds: 10 is not a whole number from 1 to 9"),
         ({"inputs": {"data": "x", "not": 1}}, "inputs.not is no input of this deployment: did you mean note?"),
         ({"inputs": {"data": "x"}, "settings": {"mini_batch_size": 2}}, "settings: mini_batch_size is not a known key"),
         ({"inputs": {"data": "x"}, "deployment": "nobody"}, "Deployment 'nobody' not found"),
         ({"inputs": {"a": "x", "b": "y"}, "deployment": "scripted"}, "inputs"),
-    ]:
+    ]
+    for call, said in refusals:
         with pytest.raises(BatchError, match=re.escape(said)):
             jobs.invoke(client, mixed, call)
     for arguments, said in [
