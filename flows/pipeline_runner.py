@@ -16,6 +16,7 @@ from uuid import UUID
 
 import prefect.task_engine
 from distributed import WorkerPlugin
+from distributed.scheduler import KilledWorker
 from prefect.client.schemas.objects import State
 from prefect.context import FlowRunContext, TaskRunContext
 from prefect.futures import PrefectFuture
@@ -26,6 +27,7 @@ from prefect.utilities.hashing import hash_objects
 from prefect_dask.task_runners import PrefectDaskFuture
 
 from ..blocks.snapshot import Snapshot, fetch
+from ..scoring.errors import JobFailed
 from ..scoring.traces import describe
 from . import data_files, flow_source
 from .task_results import InJob
@@ -61,10 +63,16 @@ class PipelineFuture(PrefectDaskFuture[Any]):
         super().wait(timeout)
         if self._final_state is None and self.dask.status == "error":  # its workers died, one after the other
             error: Any = self.dask.exception()
-            self._final_state = Crashed(message=": ".join(describe(error)), data=error)
+            if isinstance(error, KilledWorker):
+                error = JobFailed(f"{error.allowed_failures + 1} workers died one after the other while they ran it")
+            self._final_state = Crashed(message=describe(error)[1], data=error)
 
     def result(self, timeout: float | None = None, raise_on_failure: bool = True) -> Any:
         self.looked_at = True
+        try:
+            return super().result(timeout, raise_on_failure)
+        except KilledWorker:
+            self.wait()
         return super().result(timeout, raise_on_failure)
 
 
@@ -151,6 +159,13 @@ class PipelineTaskRunner(LeanDaskTaskRunner):
             made.fn = InJob(task.fn, self.job, task.isasync)
             self._tasks[id(task)] = (task, made)  # both held: nothing else gets the id
         return self._tasks[id(task)][1]
+
+    def stop(self) -> list[PipelineFuture]:
+        """Cancel the tasks that have not ended; returns them."""
+        left = [future for future in self.futures if future.ended is None]
+        dask: Any = self.client
+        dask.cancel([future.dask for future in left], force=True)
+        return left
 
     def settle(self) -> None:
         """Wait for all tasks; raises the failure of the first that the flow has not looked at."""

@@ -111,9 +111,7 @@ class _FlowRun:
         except BatchError:
             raise
         except Exception as error:  # of the import, or of parameters that the flow itself refuses
-            return f"flow {_name(self._job)} failed: {self._said(error)}"
-        finally:
-            self._end_tasks()
+            failure = f"flow {_name(self._job)} failed: {self._said(error)}"
         return failure
 
     @contextmanager
@@ -180,12 +178,9 @@ class _FlowRun:
         except Exception:  # the server hears of tasks by events, perhaps later
             return future.name
 
-    def _end_tasks(self) -> None:
-        """Tasks that nobody waits for any more, after a flow that failed."""
-        left = [future for future in self._futures if future.ended is None]
-        if left:
-            self._dask.cancel([future.dask for future in left], force=True)
-        for future in left:
+    def end_tasks(self, runner: PipelineTaskRunner) -> None:
+        """After a flow that failed, while its runner is still there: nobody waits for its tasks any more."""
+        for future in runner.stop():
             set_state(self._client, future, Cancelled(message=ENDED))
 
 
@@ -206,15 +201,25 @@ class _Body:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         runner = self._flow_run.begin()
         if self._isasync:
-            return self._await(runner, self._function(*args, **kwargs))
-        value = self._function(*args, **kwargs)
-        runner.settle()
+            return self._await(runner, *args, **kwargs)
+        with self._ending(runner):
+            value = self._function(*args, **kwargs)
+            runner.settle()
         return value
 
-    async def _await(self, runner: PipelineTaskRunner, called: Any) -> Any:
-        value = await called
-        await asyncio.to_thread(runner.settle)
+    async def _await(self, runner: PipelineTaskRunner, *args: Any, **kwargs: Any) -> Any:
+        with self._ending(runner):
+            value = await self._function(*args, **kwargs)
+            await asyncio.to_thread(runner.settle)
         return value
+
+    @contextmanager
+    def _ending(self, runner: PipelineTaskRunner) -> Generator[None]:
+        try:
+            yield
+        except BaseException:
+            self._flow_run.end_tasks(runner)
+            raise
 
 
 def _nothing() -> None:

@@ -341,7 +341,7 @@ def test_a_worker_that_dies(endpoints: Endpoints, deploy: Deploy, tmp_path: Path
     with dask.config.set({"distributed.scheduler.allowed-failures": 1}):
         ended = endpoints.call("flow-killed", inputs={"once": False})
     assert ended.state == "Failed" and not place(ended, "out").exists()
-    assert "task die" in ended.message and "KilledWorker" in ended.message
+    assert "task die" in ended.message and "2 workers died one after the other" in ended.message
 
 
 def test_a_handled_failure_is_none(endpoints: Endpoints, deploy: Deploy):
@@ -383,3 +383,34 @@ def test_an_output_that_the_flow_did_not_write(endpoints: Endpoints, deploy: Dep
     ended = endpoints.call("flow-unwritten")
     assert ended.state == "Failed" and "outputs.out" in ended.message
     assert not place(ended, "folder").exists()
+
+
+def test_tasks_that_still_run_when_the_flow_fails_are_cancelled(endpoints: Endpoints, deploy: Deploy, tmp_path: Path):
+    begun, go = tmp_path / "begun", tmp_path / "go"
+    os.mkfifo(begun)
+    os.mkfifo(go)
+    deploy(
+        "flow-cancelled",
+        f"""
+        from prefect.client.orchestration import get_client
+
+        @task
+        def endless() -> None:
+            Path({str(begun)!r}).write_text("begun")
+            Path({str(go)!r}).read_text()  # which nobody writes to
+
+        @flow
+        def main(out: OutputFolder):
+            future = endless.submit()
+            Path({str(begun)!r}).read_text()
+            with get_client(sync_client=True) as client:  # the server hears of tasks a little later
+                while future.task_run_id not in [run.id for run in client.read_task_runs(limit=200)]:
+                    pass
+            raise ValueError("no")
+        """,
+    )
+    ended = endpoints.call("flow-cancelled")
+    assert ended.message.endswith("ValueError: no") and "flow main failed" in ended.message
+    with get_client(sync_client=True) as client:
+        states = [run.state.name for run in client.read_task_runs(limit=200) if run.name.startswith("endless")]
+    assert states == ["Cancelled"]
