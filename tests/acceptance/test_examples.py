@@ -67,5 +67,5 @@ def test_diamond():
     assert "It has failed." in done.stdout and "It was refused." in done.stdout
     failed = next(line for line in done.stderr.splitlines() if line.startswith("Failed: "))
     assert "left" in failed and "left: told to fail" in done.stderr
-    assert "Hello from a step" in done.stderr
+    assert "Hello from a step" in done.stdout
     assert done.stderr.count("Completed: ") == 3
