@@ -34,7 +34,7 @@ from ..scoring.storage import Folder
 from ..scoring.traces import describe
 from . import data_files, flow_source
 from .commit import Staged, check_free, commit, read_result
-from .dask_mapper import ENDED, set_state
+from .dask_mapper import ENDED, close_stale_task_runs, set_state
 from .data import CURRENT_JOB, InputFile, InputFolder, OutputFile, OutputFolder, Pointer
 from .pipeline_job import DataValue, OutputPlace, PipelineJob
 from .pipeline_runner import FlowCode, PipelineFuture, PipelineTaskRunner, call_tasks_on_cluster, code_folder
@@ -69,7 +69,7 @@ def run_python_flow(
     if read_result(record) is None:
         for name, place in job.outputs.items():
             check_free(record, name, place.location, place.is_file)
-        failure = _FlowRun(job, client, runner, logger).run()
+        failure = _FlowRun(job, client, runner, logger, run).run()
         if failure is not None:
             return summarize(job, FAILED, failure, run, time.monotonic() - began)
         _commit(job, record, run, time.monotonic() - began)
@@ -89,11 +89,17 @@ class _FlowRun:
     """One run of the user's flow."""
 
     def __init__(
-        self, job: PipelineJob, client: SyncPrefectClient, runner: LeanDaskTaskRunner, logger: logging.Logger | Any
+        self,
+        job: PipelineJob,
+        client: SyncPrefectClient,
+        runner: LeanDaskTaskRunner,
+        logger: logging.Logger | Any,
+        run: int,
     ) -> None:
         snapshot = job.deployment.code_snapshot
         assert snapshot is not None and job.deployment.flow is not None
-        self._job, self._client, self._logger, self._entrypoint = job, client, logger, job.deployment.flow
+        self._job, self._client, self._logger, self._run = job, client, logger, run
+        self._entrypoint = job.deployment.flow
         self._dask: Any = runner.client
         self._scheduler = str(self._dask.scheduler.address)
         self._snapshot, self._folder = snapshot, code_folder(snapshot)
@@ -150,7 +156,9 @@ class _FlowRun:
         """At the start of each attempt at the flow, in its context."""
         RUNNING.set(RunningFlow(self._job, self._client, self._scheduler))
         context = FlowRunContext.get()
-        assert context is not None
+        assert context is not None and context.flow_run is not None
+        if self._run > 1:
+            close_stale_task_runs(self._client, context.flow_run.id, self._logger)
         runner = cast(PipelineTaskRunner, context.task_runner)
         self._futures = runner.futures
         return runner

@@ -414,3 +414,52 @@ def test_tasks_that_still_run_when_the_flow_fails_are_cancelled(endpoints: Endpo
     with get_client(sync_client=True) as client:
         states = [run.state.name for run in client.read_task_runs(limit=200) if run.name.startswith("endless")]
     assert states == ["Cancelled"]
+
+
+def test_a_killed_flow_goes_on_where_it_stopped(
+    endpoints: Endpoints,
+    deploy: Deploy,
+    script_deployment: Callable[..., Path],
+    numbered_files: Callable[[int], Path],
+    tmp_path: Path,
+):
+    log, killed = tmp_path / "log", tmp_path / "killed"
+    deploy(
+        "flow-shot",
+        f"""
+        import signal
+
+        @task
+        def prepare(data: InputFolder, prepared: OutputFolder) -> InputFolder:
+            with open({str(log)!r}, "a") as stream:
+                stream.write("prepare ")
+            for path in data.iterdir():
+                (prepared / path.name).write_text(path.read_text() + "!")
+            return prepared.input
+
+        @flow
+        def main(data: InputFolder, scores: OutputFolder):
+            prepared = prepare(data, folder("prepared"))
+            score("scripted", prepared, output=scores)
+            if not os.path.exists({str(killed)!r}):
+                Path({str(killed)!r}).touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+            assert prepare(data, folder("again")) != prepared
+        """,
+    )
+    run = f"""
+    with open({str(log)!r}, "a") as stream:
+        stream.write("score ")
+    return [Path(p).read_text() for p in mini_batch]
+    """
+    endpoints.deploy(script_deployment(run), "flow-shot", set_default=False)
+    job = endpoints.start("flow-shot", inputs={"data": str(numbered_files(2))})
+    first = endpoints.wait(job)
+    assert first.state == "Crashed" and not place(first, "scores").exists()
+    with get_client(sync_client=True) as client:
+        jobs.resume(client, client.read_flow_run(job))
+    endpoints.until(job, "a second run", lambda run: run.run_count >= 2 or None)
+    ended = endpoints.wait(job)
+    assert ended.state == "Completed", ended.message
+    assert log.read_text() == "prepare score prepare "
+    assert (place(ended, "scores") / "predictions.csv").read_text().split() == ["prediction", "0!", "1!"]
