@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,57 +25,7 @@ from .conftest import Ended, Endpoints
 
 Make = Callable[..., str]
 
-TOOL = '''
-import os, subprocess, sys, time
-from pathlib import Path
-
-word, where, *rest = sys.argv[1:]
-where = Path(where)
-
-
-def until(path):
-    deadline = time.monotonic() + 90
-    while not path.exists():
-        if time.monotonic() > deadline:
-            sys.exit(f"{path} never came")
-        time.sleep(0.02)
-
-
-def note(name, text):
-    """A line in a file of the test's own, whole."""
-    with (where / name).open("a") as file:
-        file.write(text + "\\n")
-
-
-if word == "meet":  # two steps that only end when both run
-    me, other, out = rest[:3]
-    (where / me).touch()
-    until(where / other)
-    print(me, "met", other)
-    Path(out, "out.txt").write_text(me)
-elif word == "hold":  # says which processes it is, and stays until it is let go
-    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
-    note("pids", f"{os.getpid()} {child.pid}")
-    until(where / "go")
-    child.kill()
-elif word == "fail":
-    for number in range(30):
-        print("line", number, flush=True)
-    if rest and rest[0] == "then":
-        until(where / rest[1])
-    sys.exit(3)
-elif word == "needs":  # fails until somebody mends what it needs
-    note("ran", rest[0])
-    if not (where / rest[0]).exists():
-        sys.exit(f"no {rest[0]}")
-elif word == "count":
-    note("ran", rest[0])
-    if len(rest) > 1:
-        (Path(rest[1]) / "out.txt").write_text(rest[0])
-elif word == "join":
-    target, *sources = map(Path, rest)
-    target.joinpath("out.txt").write_text("+".join(source.joinpath("out.txt").read_text() for source in sources))
-'''
+TOOL = Path(__file__).with_name("step_tool.py")
 
 
 @pytest.fixture
@@ -88,15 +37,13 @@ def place(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def tool(tmp_path: Path, place: Path) -> Callable[..., dict[str, Any]]:
+def tool(place: Path) -> Callable[..., dict[str, Any]]:
     """Makes a step that runs a word of the tool. `after` names steps whose `out` it takes as its last arguments."""
-    script = tmp_path / "tool.py"
-    script.write_text(textwrap.dedent(TOOL))
 
     def make(
         word: str, *arguments: str, after: tuple[str, ...] = (), out: str | None = None, **keys: Any
     ) -> dict[str, Any]:
-        words = ["python", str(script), word, str(place), *arguments]
+        words = ["python", str(TOOL), word, str(place), *arguments]
         outputs: dict[str, Any] = {}
         if out is not None:
             words.append("${{outputs.out}}")
