@@ -35,7 +35,7 @@ from .stand_alone import FLOW as STAND_ALONE
 
 POLL_SECONDS = 0.5
 _JOBS = FlowFilter.model_validate({"name": {"any_": [FLOW, STAND_ALONE]}})
-_TOLD_BY_STATES = ("Beginning flow run ", "Finished in state ")
+_TOLD_BY_STATES = ("Beginning flow run ", "Finished in state ", "Task run failed with state: ")
 """How Prefect's own lines begin that say once more what a job's states say."""
 
 

@@ -12,9 +12,9 @@ from . import run_step
 from .job import Job
 from .mapping import Report
 from .pipeline_job import PipelineJob
-from .pipeline_summary import CANCELLED, PipelineSummary
+from .pipeline_summary import CANCELLED, FAILED, PipelineSummary
 from .plan import Plan, Shard
-from .run_graph import StepReport, run_graph
+from .run_graph import StepCounts, StepReport, run_graph
 from .score_job import score_job
 from .score_shard import LimitedSink, score_shard
 from .step_result import StepResult
@@ -93,5 +93,11 @@ class ThreadStepper:
 def run_graph_local(job: PipelineJob, report: StepReport, logger: logging.Logger) -> PipelineSummary:
     """Run the steps of a recorded job on this machine."""
     settings = job.settings
+
+    def told(counts: StepCounts) -> None:
+        report(counts)
+        if counts.ended is not None:
+            logger.log(logging.ERROR if counts.ended.state == FAILED else logging.INFO, counts.ended.line)
+
     with ThreadPoolExecutor(settings.instance_count * settings.max_concurrency_per_instance) as pool:
-        return run_graph(job, lambda run: ThreadStepper(job, run, pool, logger), report)
+        return run_graph(job, lambda run: ThreadStepper(job, run, pool, logger), told)

@@ -12,6 +12,7 @@ from prefect import flow, get_run_logger
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import State
 from prefect.context import FlowRunContext
+from prefect.logging.loggers import flow_run_logger
 from prefect.states import Completed, Failed
 
 from ..blocks.compute import DASK_CONFIG
@@ -20,10 +21,10 @@ from ..scoring.errors import BatchError
 from .dask_mapper import close_stale_task_runs
 from .dask_steps import STEP_CONFIG, DaskStepper
 from .pipeline_job import PipelineJob
-from .pipeline_summary import PipelineSummary, read_pipeline_summary
+from .pipeline_summary import FAILED, PipelineSummary, read_pipeline_summary
 from .progress import StepProgress, publish_pipeline
 from .python_flow import run_python_flow
-from .run_graph import run_graph
+from .run_graph import StepCounts, run_graph
 from .summary import SUMMARY
 from .task_runner import LeanDaskTaskRunner
 
@@ -67,8 +68,15 @@ def _run_graph(
             close_stale_task_runs(client, flow_run_id, logger)
         return DaskStepper(job, run, runner, client)
 
+    progress, said = StepProgress(client, job.id), flow_run_logger(client.read_flow_run(UUID(job.id)))
+
+    def report(counts: StepCounts) -> None:
+        progress(counts)
+        if counts.ended is not None:  # in the job's own log, where its followers look
+            said.log(logging.ERROR if counts.ended.state == FAILED else logging.INFO, counts.ended.line)
+
     with dask.config.set(STEP_CONFIG):
-        return run_graph(job, stepper, StepProgress(client, job.id))
+        return run_graph(job, stepper, report)
 
 
 def _run_flow(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -68,6 +69,11 @@ def summarize(job: PipelineJob, state: str, message: str, runs: int, seconds: fl
     return PipelineSummary(
         job.id, job.endpoint, job.deployment_label, state, message, inputs, runs=runs, seconds=round(seconds, 3)
     )
+
+
+def shown_outputs(outputs: Mapping[str, str]) -> str:
+    """What a message ends with: `; scores in /data/azureml/5f0c.../scores`."""
+    return "".join(f"; {name} in {url}" for name, url in outputs.items())
 
 
 def read_pipeline_summary(job: PipelineJob) -> PipelineSummary | None:

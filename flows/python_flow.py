@@ -38,7 +38,7 @@ from .dask_mapper import ENDED, close_stale_task_runs, set_state
 from .data import CURRENT_JOB, InputFile, InputFolder, OutputFile, OutputFolder, Pointer
 from .pipeline_job import DataValue, OutputPlace, PipelineJob
 from .pipeline_runner import FlowCode, PipelineFuture, PipelineTaskRunner, call_tasks_on_cluster, code_folder
-from .pipeline_summary import COMPLETED, FAILED, PipelineSummary, summarize
+from .pipeline_summary import COMPLETED, FAILED, PipelineSummary, shown_outputs, summarize
 from .score import RUNNING, RunningFlow
 from .step_result import StepResult
 from .task_results import RESULTS
@@ -75,8 +75,8 @@ def run_python_flow(
         _commit(job, record, run, time.monotonic() - began)
     _clear(job)
     places = {name: place.location.url for name, place in job.outputs.items()}
-    shown = "".join(f"; {name} in {url}" for name, url in places.items())
-    summary = summarize(job, COMPLETED, f"flow {_name(job)} completed{shown}", run, time.monotonic() - began)
+    message = f"flow {_name(job)} completed{shown_outputs(places)}"
+    summary = summarize(job, COMPLETED, message, run, time.monotonic() - began)
     summary.outputs = places
     return summary
 

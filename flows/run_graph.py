@@ -21,6 +21,7 @@ from .pipeline_summary import (
     PipelineSummary,
     StepSummary,
     read_pipeline_summary,
+    shown_outputs,
     summarize,
 )
 from .run_step import attempts_allowed, finished, sweep_outputs
@@ -72,6 +73,8 @@ class StepCounts:
     total: int
     completed: int = 0
     failed: int = 0
+    ended: StepResult | None = None
+    """The step that has just ended."""
 
 
 StepReport = Callable[[StepCounts], None]
@@ -176,23 +179,30 @@ class _Run:
     def _end(self, step: str, result: StepResult) -> None:
         self._running.discard(step)
         self._ends[step] = result
-        self._tell()
+        self._tell(result)
 
-    def _tell(self) -> None:
+    def _tell(self, ended: StepResult | None = None) -> None:
         states = [result.state for result in self._ends.values()]
-        self._report(StepCounts(len(self._order), states.count(COMPLETED), states.count(FAILED)))
+        self._report(StepCounts(len(self._order), states.count(COMPLETED), states.count(FAILED), ended))
 
     def summary(self, run: int, seconds: float) -> PipelineSummary:
         """How the job ended."""
         failed = [step for step in self._order if step in self._ends and self._ends[step].state == FAILED]
-        message = self._failure(failed) if failed else self._success()
+        outputs = self._outputs()
+        message = self._failure(failed) if failed else self._success() + shown_outputs(outputs)
         summary = summarize(self._job, FAILED if failed else COMPLETED, message, run, seconds)
+        summary.outputs = outputs
         summary.steps = [self._step_summary(step) for step in self._order]
+        return summary
+
+    def _outputs(self) -> dict[str, str]:
+        """Where each output of the pipeline lies that is there, in the order of the interface."""
+        found: dict[str, str] = {}
         for step in filter(self._completed, self._order):
             for name, binding in self._graph.jobs[step].outputs.items():
                 if (output := parent_output(binding)) is not None:
-                    summary.outputs[output] = self._ends[step].outputs[name].location.url
-        return summary
+                    found[output] = self._ends[step].outputs[name].location.url
+        return {name: found[name] for name in self._graph.outputs if name in found}
 
     def _step_summary(self, step: str) -> StepSummary:
         if (result := self._ends.get(step)) is None:

@@ -43,3 +43,12 @@ class StepResult(BaseModel):
     @property
     def completed(self) -> bool:
         return self.state == COMPLETED
+
+    @property
+    def line(self) -> str:
+        """For people: `step prepare: Completed in 1.2 s`, or what became of it else."""
+        if self.reused_from is not None:
+            return f"step {self.name}: taken from job {self.reused_from}"
+        if self.completed:
+            return f"step {self.name}: {self.state} in {self.seconds:.1f} s"
+        return f"step {self.name}: {self.state}: {self.message}"

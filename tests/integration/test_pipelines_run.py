@@ -155,7 +155,8 @@ def test_a_diamond_of_which_two_run_at_once(endpoints: Endpoints, graph: Make, t
         "last": tool("join", after=("left", "right"), out="${{parent.outputs.joined}}"),
     }
     ended = endpoints.call(graph(steps, ("joined",)))
-    assert (ended.state, ended.message) == ("Completed", "4 steps completed")
+    place = ended.summary["outputs"]["joined"]
+    assert (ended.state, ended.message) == ("Completed", f"4 steps completed; joined in {place}")
     assert Path(ended.summary["outputs"]["joined"], "out.txt").read_text() == "left+right"
     found = final_rows(endpoints, ended.id, 4)
     assert {name: row.state.name for name, row in found.items() if row.state} == dict.fromkeys(steps, "Completed")
@@ -321,12 +322,12 @@ def test_reuse_and_force_rerun(endpoints: Endpoints, graph: Make, tool: Any, pla
     earlier = endpoints.call(endpoint)
     assert (earlier.state, [step["reused_from"] for step in earlier.summary["steps"]]) == ("Completed", [None, None])
     again = endpoints.call(endpoint)
-    assert (again.state, again.message) == ("Completed", "2 steps completed, 2 of them reused")
+    assert again.message.startswith("2 steps completed, 2 of them reused; whole in ")
     assert {step["reused_from"] for step in again.summary["steps"]} == {earlier.id}
     assert Path(again.summary["outputs"]["whole"], "out.txt").read_text() == "second"
     assert (place / "ran").read_text().split() == ["first", "second"]
     forced = endpoints.call(endpoint, settings={"force_rerun": True})
-    assert (forced.state, forced.message) == ("Completed", "2 steps completed")
+    assert forced.message.startswith("2 steps completed; whole in ")
     assert (place / "ran").read_text().split() == ["first", "second"] * 2
     assert forced.summary["outputs"] != earlier.summary["outputs"]
 
