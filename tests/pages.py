@@ -39,7 +39,7 @@ def clone() -> Path:
     return folder
 
 
-def run(blocks: Sequence[str], folder: Path, seconds: float = 600) -> subprocess.CompletedProcess[str]:
+def run(blocks: Sequence[str], folder: Path, seconds: float = 900) -> subprocess.CompletedProcess[str]:
     """Run the blocks in one shell and in their order. Fails at the first command that does."""
     lines = ["set -euo pipefail", ". .venv/bin/activate"]
     for block in blocks:
