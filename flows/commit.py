@@ -85,7 +85,10 @@ def _stands(output: StepOutput) -> bool:
     try:
         if output.is_file:
             return [place.stat().size] == [size for _, size in output.files]
-        there = {found.name: found.size for found in place.walk()} if output.files else {}
+        if place.is_local or output.files:  # on an object store there are no empty folders
+            there = {found.name: found.size for found in place.walk()}
+        else:
+            there = dict[str, int | None]()
     except (FileNotFoundError, NotADirectoryError):
         return False
     return all(there.get(name, -1) == size for name, size in output.files)
@@ -144,7 +147,7 @@ def commit(
     """
     for name, staged in outputs.items():
         check_written(name, staged.path, staged.is_file)
-        own(staged.path)
+        own(name, staged.path)
     written = {name: _output(staged) for name, staged in outputs.items()}
     result = result.model_copy(update={"outputs": {**result.outputs, **written}})
     return _Commit(record, result, outputs, run, stopped or threading.Event()).run()
@@ -191,6 +194,8 @@ class _Commit:
             try:
                 for name, staged in self._outputs.items():
                     self._place(name, staged)
+                for name, staged in self._outputs.items():
+                    self._check_alone(name, staged)
             except BaseException:
                 self._undo()
                 raise
@@ -270,6 +275,17 @@ class _Commit:
         except (OSError, StorageFailed) as error:
             reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
             raise StepFailed(f"outputs.{name}: {staged.location.url} cannot be written: {reason}") from None
+
+    def _check_alone(self, name: str, staged: Staged) -> None:
+        """Two jobs may have been given one folder, and have found it free. Disks let one of them rename; elsewhere
+        neither stands if both have put files there. Raises AlreadyExists."""
+        place = staged.location.open()
+        if place.is_local or staged.is_file:
+            return
+        if self._is_overtaken():
+            raise _overtaken()
+        if set(place.files()) - _ours(self._earlier, name):
+            raise _in_the_way(name, staged.location)
 
     def _upload(self, output: str, staged: Path, place: Folder, ours: list[str]) -> None:
         """Send the files of an output. Whatever an earlier attempt still sends then finds that its files are there."""

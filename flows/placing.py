@@ -45,14 +45,43 @@ def _below(folder: Path, prefix: str) -> Iterator[tuple[str, int | None]]:
             yield f"{prefix}{entry.name}", entry.stat().st_size
 
 
-def own(path: Path) -> None:
-    """Make an output whole in itself: what it only links to elsewhere, which may soon be gone, is copied into it."""
-    found = path.rglob("*") if path.is_dir() and not path.is_symlink() else [path]
-    for link in [entry for entry in found if entry.is_symlink()]:
-        target = link.resolve()
-        if target.exists() and not (link != path and target.is_relative_to(path.resolve())):
-            link.unlink()
-            shutil.copytree(target, link) if target.is_dir() else shutil.copy2(target, link)
+def own(name: str, path: Path) -> None:
+    """Make an output whole in itself: what it links to, which may soon be gone or lie under another name, becomes part
+    of it. Pipes and sockets that a process has left are no output.
+
+    Raises StepFailed for a link to nowhere, or to a folder that it is in, and for a name that cannot be written down.
+    """
+    root = path.resolve()
+    for entry in sorted(path.rglob("*")) if path.is_dir() and not path.is_symlink() else [path]:
+        if entry.is_symlink():
+            try:
+                _replace_link(entry, root)
+            except (OSError, RuntimeError) as error:  # the latter for links in a circle
+                known = isinstance(error, OSError) and error.strerror
+                reason = known or "it leads to itself, or to what cannot be read"
+                raise StepFailed(f"outputs.{name}: the link {entry.name!r} in it leads to no data: {reason}") from None
+        elif not entry.is_dir() and not entry.is_file():
+            entry.unlink()
+        if entry.name != os.fsencode(entry.name).decode(errors="replace"):
+            raise StepFailed(f"outputs.{name}: the name {os.fsencode(entry.name)!r} in it is not UTF-8: write another")
+
+
+def _replace_link(link: Path, root: Path) -> None:
+    target = link.resolve(strict=True)
+    if link.parent.resolve().is_relative_to(target):
+        raise RuntimeError
+    inside = target != root and target.is_relative_to(root)
+    copy = link_or_copy if inside else shutil.copy2
+    link.unlink()
+    shutil.copytree(target, link, copy_function=copy) if target.is_dir() else copy(str(target), str(link))
+
+
+def link_or_copy(source: str, target: str) -> None:
+    """Give a file, or the one that a link leads to, a second name; where the disk has no such thing, copy it."""
+    try:
+        os.link(os.path.realpath(source), target)
+    except OSError:
+        shutil.copy2(source, target)
 
 
 def place_locally(staged: Path, target: Path, is_file: bool, ours: Sequence[str], boxes: Sequence[Path]) -> None:

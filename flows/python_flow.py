@@ -12,7 +12,6 @@ import asyncio
 import functools
 import inspect
 import logging
-import os
 import shutil
 import sys
 import time
@@ -39,6 +38,7 @@ from .data import CURRENT_JOB, InputFile, InputFolder, OutputFile, OutputFolder,
 from .pipeline_job import DataValue, OutputPlace, PipelineJob
 from .pipeline_runner import FlowCode, PipelineFuture, PipelineTaskRunner, call_tasks_on_cluster, code_folder
 from .pipeline_summary import COMPLETED, FAILED, PipelineSummary, shown_outputs, summarize
+from .placing import link_or_copy
 from .score import RUNNING, RunningFlow
 from .step_result import StepResult
 from .task_results import RESULTS
@@ -288,10 +288,10 @@ def _staged(job: PipelineJob, name: str, place: OutputPlace) -> Path:
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
     if not place.is_file:
-        shutil.copytree(source, target, copy_function=_link, dirs_exist_ok=True)
+        shutil.copytree(source, target, copy_function=link_or_copy, dirs_exist_ok=True)
         return target
     if source.exists():
-        _link(str(source), str(target / source.name))
+        link_or_copy(str(source), str(target / source.name))
     return target / source.name
 
 
@@ -301,13 +301,6 @@ def _fetched(written: Pointer) -> Path:
         return kind(written.reference, written.job).path
     except FileNotFoundError:
         return written.path  # nothing was written
-
-
-def _link(source: str, target: str) -> None:
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)
 
 
 def _clear(job: PipelineJob) -> None:

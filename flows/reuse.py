@@ -19,7 +19,7 @@ from pydantic import BaseModel, ValidationError
 from ..blocks.component import Step
 from ..blocks.datastore import open_folder
 from ..blocks.interface import Literals
-from ..scoring.errors import NotFound, StorageFailed
+from ..scoring.errors import BatchError, NotFound, StorageFailed
 from ..scoring.storage import Folder
 from .pipeline_job import DataValue, PipelineJob
 from .step_result import StepOutput, StepResult
@@ -99,18 +99,28 @@ def _listing(place: Folder, is_folder: bool) -> Listing | None:
         found = [(one.name, one.size, one.stamp) for one in place.walk()]
     else:
         found = [("", place.stat().size, place.stamp())]
-    if place.is_local and sum(size or 0 for _, size, _ in found) <= _HASHED:
-        found = [(name, size, _content(place, name)) for name, size, _ in found]
+    if place.is_local:
+        look = _content if sum(size or 0 for _, size, _ in found) <= _HASHED else _times
+        found = [(name, size, look(Path(place.path) / name)) for name, size, _ in found]
     listing = [(name, size, stamp) for name, size, stamp in found if stamp is not None]
     return listing if len(listing) == len(found) else None
 
 
-def _content(place: Folder, name: str) -> str | None:
+def _content(path: Path) -> str | None:
     try:
-        with (Path(place.path) / name).open("rb") as stream:
+        with path.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
     except FileNotFoundError:  # a link to nowhere
         return None
+
+
+def _times(path: Path) -> str | None:
+    """Also when anything about it was changed last, which cannot be set back as the time of its content can."""
+    try:
+        about = path.stat()
+    except FileNotFoundError:
+        return None
+    return f"{about.st_mtime_ns} {about.st_ctime_ns}"
 
 
 def find(job: PipelineJob, key: str) -> Earlier | None:
@@ -123,15 +133,18 @@ def find(job: PipelineJob, key: str) -> Earlier | None:
     return earlier if all(same.values()) else None
 
 
-def note(job: PipelineJob, key: str, result: StepResult) -> None:
-    """Let later steps take the outputs of one that has completed. A storage that fails only loses them that."""
+def note(job: PipelineJob, key: str, result: StepResult, values: Mapping[str, DataValue | Literals]) -> None:
+    """Let later steps take the outputs of one that has completed, unless its inputs are others by now: which of both
+    it has read nobody knows. A storage that fails only loses them that."""
     try:
+        if fingerprint(job, result.name, values) != key:
+            return
         found = {name: _listing_of(output) for name, output in result.outputs.items()}
         listings = {name: listing for name, listing in found.items() if listing is not None}
         if len(listings) == len(found):
             earlier = Earlier(job=job.id, step=result.name, outputs=result.outputs, listings=listings)
             _index(job).make().put(f"{key}.json", earlier.model_dump_json().encode())
-    except (OSError, StorageFailed):
+    except (OSError, BatchError):
         return
 
 

@@ -123,7 +123,7 @@ class _Running:
                 self._sink(_WARNING, f"attempt {self.attempts} of {allowed} {str(error).splitlines()[0]}; trying again")
             else:
                 if key is not None:
-                    reuse.note(self.job, key, result)
+                    reuse.note(self.job, key, result, values)
                 return result
 
     def _reused(self, key: str, places: Mapping[str, OutputPlace]) -> StepResult | None:

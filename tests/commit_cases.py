@@ -151,3 +151,22 @@ def what_is_not_ours_stays(at: Place, monkeypatch: pytest.MonkeyPatch) -> None:
         assert at.held() == {"b/x": "mine"} and read_result(at.record) is None
         with pytest.raises(AlreadyExists):
             commits.check_free(at.record, "b", at.location("b"), is_file=False)
+
+
+def two_jobs_with_one_folder(at: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both have found it free; nothing of one that ends lies among the files of the other."""
+    other = Place(at.root, at.scratch / "other")
+    other.record = open_folder(f"{at.root}/record-of-the-other")
+    method: Callable[..., Any] = commits._Commit._place  # pyright: ignore[reportPrivateUsage]
+    begun = threading.Event()
+
+    def place(self: Any, *arguments: Any) -> None:
+        if not begun.is_set():
+            begun.set()
+            other.commit("other", ["d/other"])
+        method(self, *arguments)
+
+    monkeypatch.setattr(commits._Commit, "_place", place)  # pyright: ignore[reportPrivateUsage]
+    with pytest.raises(AlreadyExists):
+        at.commit("mine", ["d/mine"])
+    assert at.held() == {"a/d/other": "other", "b/d/other": "other"} and read_result(at.record) is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import textwrap
@@ -18,7 +19,7 @@ from prefect_batch.flows.commit import Staged, commit, read_result
 from prefect_batch.flows.locations import Location
 from prefect_batch.flows.placing import files_of, place_locally
 from prefect_batch.flows.step_result import StepResult
-from prefect_batch.scoring.errors import AlreadyExists
+from prefect_batch.scoring.errors import AlreadyExists, StepFailed
 
 
 @pytest.fixture
@@ -41,6 +42,10 @@ def test_an_attempt_that_was_killed(at: Place, monkeypatch: pytest.MonkeyPatch) 
 
 def test_what_is_not_ours_stays(at: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     commit_cases.what_is_not_ours_stays(at, monkeypatch)
+
+
+def test_two_jobs_with_one_folder(at: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    commit_cases.two_jobs_with_one_folder(at, monkeypatch)
 
 
 def test_an_attempt_of_a_process_that_is_gone_is_not_waited_for(tmp_path: Path) -> None:
@@ -98,21 +103,55 @@ def test_empty_folders_and_an_empty_place(tmp_path: Path) -> None:
     assert (tmp_path / "elsewhere" / "empty" / "er").is_dir() and (tmp_path / "final" / "out").is_symlink()
 
 
-def test_what_an_output_links_to_is_copied_into_it(tmp_path: Path) -> None:
+def test_an_output_is_whole_in_itself(tmp_path: Path) -> None:
     staged, outside = tmp_path / "staged", tmp_path / "outside"
     (outside / "folder").mkdir(parents=True)
     (outside / "folder" / "f").write_text("f")
     (outside / "file").write_text("outside")
-    staged.mkdir()
-    (staged / "own").write_text("own")
-    for name, target in {"inside": "own", "file": outside / "file", "folder": outside / "folder"}.items():
+    (staged / "models" / "1").mkdir(parents=True)
+    (staged / "models" / "1" / "m").write_text("own")
+    links = {"file": outside / "file", "folder": outside / "folder", "relative": "models/1", "chain": "latest"}
+    for name, target in {**links, "latest": staged / "models" / "1"}.items():
         (staged / name).symlink_to(target)
-    one(tmp_path, "out", staged, False)
+    os.mkfifo(staged / "pipe")
+    result = one(tmp_path, "out", staged, False)
     (outside / "file").write_text("changed")
     final = tmp_path / "final" / "out"
-    assert (final / "inside").is_symlink() and (final / "inside").read_text() == "own"
-    assert (final / "file").read_text() == "outside" and not (final / "folder").is_symlink()
-    assert (final / "folder" / "f").read_text() == "f"
+    assert not any(path.is_symlink() for path in final.rglob("*")) and not (final / "pipe").exists()
+    held = {path.relative_to(final).as_posix(): path.read_text() for path in final.rglob("*") if path.is_file()}
+    own = {f"{folder}/m": "own" for folder in ("chain", "latest", "models/1", "relative")}
+    assert held == {**own, "file": "outside", "folder/f": "f"}
+    assert commits.stands(result)
+
+
+@pytest.mark.parametrize(
+    ("name", "target", "message"),
+    [
+        (b"link", "/nowhere", "the link 'link' in it leads to no data: No such file or directory"),
+        (b"link", "link", "the link 'link' in it leads to no data: it leads to itself"),
+        (b"link", ".", "the link 'link' in it leads to no data: it leads to itself"),
+        (b"\xff", None, "the name b'\\xff' in it is not UTF-8"),
+    ],
+)
+def test_what_no_output_can_hold(tmp_path: Path, name: bytes, target: str | None, message: str) -> None:
+    staged = tmp_path / "staged"
+    staged.mkdir()
+    try:
+        path = staged / os.fsdecode(name)
+        path.touch() if target is None else path.symlink_to(target)
+    except OSError:
+        pytest.skip("this disk takes no such name")
+    with pytest.raises(StepFailed) as failure:
+        one(tmp_path, "out", staged, False)
+    assert str(failure.value).startswith(f"outputs.out: {message}")
+
+
+def test_an_empty_folder_that_was_removed_does_not_stand(tmp_path: Path) -> None:
+    (tmp_path / "staged").mkdir()
+    result = one(tmp_path, "out", tmp_path / "staged", False)
+    assert commits.stands(result)
+    (tmp_path / "final" / "out").rmdir()
+    assert not commits.stands(result)
 
 
 @pytest.fixture

@@ -364,6 +364,36 @@ def test_what_keeps_a_step_from_being_reused(
     assert times(tmp_path) == 2
 
 
+def test_inputs_that_change_while_a_step_runs(make: Make, tmp_path: Path) -> None:
+    """What was made of the later content is not taken for the earlier."""
+    source = tmp_path / "in"
+    source.mkdir()
+    (source / "a").write_text("1")
+    inputs = {"data": data(str(source))}
+    steps = counting(tmp_path)
+    command = steps["s"]["component"]["command"]
+    steps["s"]["component"]["command"] = f"echo 2 > {source}/a; {command}"
+    completed(make(steps, inputs=inputs), "s")
+    (source / "a").write_text("1")
+    assert completed(make(steps, inputs=inputs), "s").reused_from is None
+
+
+def test_much_data_that_changes_with_its_size_and_time_set_back(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reuse, "_HASHED", 0)
+    source = tmp_path / "in"
+    source.mkdir()
+    (source / "a").write_text("1")
+    about = (source / "a").stat()
+    inputs = {"data": data(str(source))}
+    completed(make(counting(tmp_path), inputs=inputs), "s")
+    assert completed(make(counting(tmp_path), inputs=inputs), "s").reused_from == "job-1"
+    (source / "a").write_text("2")
+    os.utime(source / "a", ns=(about.st_atime_ns, about.st_mtime_ns))
+    assert completed(make(counting(tmp_path), inputs=inputs), "s").reused_from is None
+
+
 def test_what_was_to_be_written_to_a_named_place_is_not_reused(make: Make, tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     inputs = {"data": data(str(tmp_path / "in"))}
