@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from .component import CommandComponent
 from .expressions import ParentInput, ParentOutput, StepInput, StepOutput, single
-from .interface import InputSpec, Interface
+from .interface import LITERAL_TYPES, InputSpec, Interface
 
 _MOVED = ("command", "code", "environment", "distribution", "is_deterministic")
 Steps = Mapping[str, Mapping[str, Any]]
@@ -62,8 +62,7 @@ def _like(spec: InputSpec | None) -> dict[str, Any]:
 
 
 def _literal(value: Any) -> dict[str, Any]:
-    kinds: dict[type, str] = {bool: "boolean", int: "integer", float: "number"}
-    return {"type": next((kind for of, kind in kinds.items() if isinstance(value, of)), "string")}
+    return {"type": LITERAL_TYPES.get(cast("type[Any]", type(value)), "string")}
 
 
 def _type_of_output(expression: StepOutput, steps: Steps, interface: Interface) -> str:

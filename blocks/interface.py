@@ -19,6 +19,8 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 RESERVED = {"path", "ld_library_path", "user", "logname", "home", "pwd", "shell"}
 """Names of inputs and outputs that Azure ML refuses: it hands values to steps as environment variables, too."""
 LITERALS = {"string", "boolean", "integer", "number"}
+LITERAL_TYPES: dict[type, str] = {str: "string", bool: "boolean", int: "integer", float: "number"}
+"""What values of Python's types are."""
 _A = {"string": "a text", "boolean": "true or false", "integer": "a whole number", "number": "a number"}
 
 
@@ -40,7 +42,9 @@ def _input_type(value: Any) -> Any:
     return {"float": "number", "bool": "boolean", "int": "integer", "str": "string"}.get(str(value), value)
 
 
-DataType = Literal["uri_folder", "uri_file", "mlflow_model", "custom_model", "triton_model"]
+ModelType = Literal["mlflow_model", "custom_model", "triton_model"]
+DataType = Literal["uri_folder", "uri_file", ModelType]
+MODELS: tuple[str, ...] = get_args(ModelType)
 DATA: tuple[str, ...] = get_args(DataType)
 InputType = Annotated[DataType | Literal["string", "boolean", "integer", "number"], BeforeValidator(_input_type)]
 OutputType = Annotated[DataType, BeforeValidator(_input_type)]

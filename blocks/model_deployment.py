@@ -15,6 +15,7 @@ from pydantic import Field, field_validator
 
 from ..scoring.errors import InvalidDocument
 from .documents import validate
+from .interface import ModelType
 from .model_params import ParamsSchema
 from .names import Name, strip_reference, version_name
 from .settings import Document, InstanceCount, ModelSettings
@@ -50,7 +51,7 @@ class ModelSource(Document):
     name: str | None = None
     version: str | int | None = None
     description: str | None = None
-    type: Literal["mlflow_model", "custom_model", "triton_model"] | None = None
+    type: ModelType | None = None
     path: str
 
 

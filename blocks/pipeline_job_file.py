@@ -18,6 +18,7 @@ from pydantic import Field
 from ..scoring.errors import InvalidDocument
 from .component_file import Find, Loaded, parse_component, read_component
 from .documents import Text, Where, load_located, merged, validate
+from .interface import LITERAL_TYPES
 from .names import is_name
 from .pipeline_settings import PipelineSettings
 from .references import LocalPath, parse
@@ -25,7 +26,6 @@ from .settings import Document
 
 _COMPONENT_KEYS = ("type", "display_name", "description", "tags")
 _DATA_KEYS = ("type", "mode")
-_KINDS: dict[type, str] = {bool: "boolean", int: "integer", float: "number", str: "string"}
 
 
 class PipelineJobFile(Document):
@@ -152,7 +152,7 @@ def _literal(value: Any, where: Where) -> dict[str, Any]:
         inner = given.get("value", given.get("default"))
         spec = {"default": inner} | {key: given[key] for key in given if key not in ("value", "default")}
         return spec if "type" in spec else spec | _literal(inner, where)
-    kind = _KINDS.get(cast("type[Any]", type(value)))
+    kind = LITERAL_TYPES.get(cast("type[Any]", type(value)))
     if kind is None:
         raise where.error(f"{value!r} is no value: write a text, a number, true or false, or {{type: ..., path: ...}}")
     return {"type": kind, "default": value}

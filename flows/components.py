@@ -19,14 +19,13 @@ from ..blocks.component_file import Find, Loaded, load_component
 from ..blocks.datastore import Datastore, default_datastore
 from ..blocks.documents import Where, validate
 from ..blocks.graph import bound
-from ..blocks.interface import InputSpec
+from ..blocks.interface import MODELS, InputSpec
 from ..blocks.model_source import is_registered
 from ..blocks.references import LocalPath, parse
 from ..blocks.snapshot import take
 from ..blocks.versions import create_version, find_version
 from ..scoring.errors import BatchError, InvalidDocument, NotFound
 from .locations import locate
-from .pipeline_call import MODELS
 from .upload import upload, upload_model
 
 CODE = "code"

@@ -22,7 +22,7 @@ from prefect.utilities.callables import parameter_docstrings
 from pydantic.fields import FieldInfo
 
 from ..blocks.documents import validate
-from ..blocks.interface import Interface
+from ..blocks.interface import LITERAL_TYPES, MODELS, Interface
 from ..scoring.errors import BatchError, InvalidDocument
 from ..scoring.traces import describe as describe_error
 from .data import InputFile, InputFolder, OutputFile, OutputFolder, Pointer
@@ -30,8 +30,6 @@ from .flow_source import line_of, load_flow, split
 
 TYPES = "InputFolder, InputFile, OutputFolder, OutputFile, str, bool, int, float, Literal[...], an Enum"
 _DATA = {InputFolder: "uri_folder", InputFile: "uri_file", OutputFolder: "uri_folder", OutputFile: "uri_file"}
-_LITERALS = {str: "string", bool: "boolean", int: "integer", float: "number"}
-_MODELS = {"mlflow_model", "custom_model", "triton_model"}
 
 
 def interface(flow: Flow[Any, Any], entrypoint: str) -> Interface:
@@ -115,7 +113,7 @@ def _data(kind: type[Pointer], spec: dict[str, Any], default: Any, optional: boo
         raise ValueError("data has no default: make it optional with `| None = None`, or leave the default away")
     own = {key: spec[key] for key in ("description",) if key in spec}
     declared = _DATA[kind]  # pyright: ignore[reportArgumentType]
-    if kind.is_folder and spec.get("type") in _MODELS:
+    if kind.is_folder and spec.get("type") in MODELS:
         declared = spec["type"]
     if kind.is_output:
         return {"type": declared, **own}
@@ -132,7 +130,7 @@ def _literal(kind: Any, spec: dict[str, Any], default: Any, optional: bool) -> d
     if choices is not None:
         kinds: set[Any] = {type(choice) for choice in choices}
         kind = kinds.pop() if len(kinds) == 1 else None
-    if kind not in _LITERALS:
+    if kind not in LITERAL_TYPES:
         shown = "choices of several types are" if choices else f"{_type_name(kind)} is"
         raise ValueError(f"{shown} not supported: use one of {TYPES}")
     spec = {key: value for key, value in spec.items() if key != "type"}
@@ -140,7 +138,7 @@ def _literal(kind: Any, spec: dict[str, Any], default: Any, optional: bool) -> d
         if word in spec:
             value = spec.pop(word)
             spec[bound] = value + math.copysign(1, to) if kind is int else math.nextafter(value, to)
-    return {"type": _LITERALS[kind], "default": default, "optional": optional, "enum": choices, **spec}
+    return {"type": LITERAL_TYPES[kind], "default": default, "optional": optional, "enum": choices, **spec}
 
 
 def _type_name(kind: Any) -> str:

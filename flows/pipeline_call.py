@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Mapping
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from pydantic import Field
 
-from ..blocks.documents import validate
-from ..blocks.interface import InputSpec, Interface, Literals, check_literal
+from ..blocks.documents import did_you_mean, validate
+from ..blocks.interface import MODELS, InputSpec, Interface, Literals, ModelType, check_literal
 from ..blocks.settings import Document
 from ..scoring.errors import InvalidDocument
 from .locations import UriType
 
-MODELS = ("mlflow_model", "custom_model", "triton_model")
 _REST_DATA = {"CustomModel": "custom_model", "MLFlowModel": "mlflow_model", "TritonModel": "triton_model"}
 
 
@@ -23,7 +21,7 @@ class DataPointer(Document):
     """A pointer to data: one place."""
 
     path: str = Field(min_length=1)
-    type: UriType | Literal["mlflow_model", "custom_model", "triton_model"] | None = None
+    type: UriType | ModelType | None = None
     mode: str | None = None
 
 
@@ -31,7 +29,7 @@ class OutputPointer(Document):
     """A pointer to where an output goes."""
 
     path: str | None = None
-    type: UriType | Literal["mlflow_model", "custom_model", "triton_model"] | None = None
+    type: UriType | ModelType | None = None
     mode: str | None = Field(default=None, description="Taken for compatibility; what is written appears whole.")
 
 
@@ -80,11 +78,9 @@ def _check_names(group: str, given: Mapping[str, Any], known: Mapping[str, Any])
     for name in given:
         if name in known:
             continue
-        close = difflib.get_close_matches(name, known, n=1)
         has = f"it has {', '.join(known)}" if known else "it has none"
         raise InvalidDocument(
-            f"{group}.{name} is no {group.removesuffix('s')} of this deployment: "
-            + (f"did you mean {close[0]}?" if close else has)
+            f"{group}.{name} is no {group.removesuffix('s')} of this deployment: {did_you_mean(name, known) or has}"
         )
 
 

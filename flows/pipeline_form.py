@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from ..blocks.interface import InputSpec, OutputSpec
+from ..blocks.interface import MODELS, InputSpec, OutputSpec
 from ..blocks.pipeline_deployment import PipelineDeployment
 from ..blocks.pipeline_settings import JobPipelineSettings
 from .form import PATH, Form, Schema, default_text, output, pointer, settings_schema, switch_or_choice
-from .pipeline_call import MODELS
 
 _REST = {
     "uri_folder": ["UriFolder"],

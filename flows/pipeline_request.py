@@ -12,7 +12,7 @@ from ..blocks.datastore import default_datastore, open_folder
 from ..blocks.documents import validate
 from ..blocks.expressions import Expression, Keyword, resolve
 from ..blocks.expressions import parse as parse_template
-from ..blocks.interface import InputSpec, OutputSpec
+from ..blocks.interface import MODELS, InputSpec, OutputSpec
 from ..blocks.model_source import is_registered
 from ..blocks.pipeline_deployment import PipelineDeployment
 from ..blocks.pipeline_settings import JobPipelineSettings, PipelineSettings
@@ -21,7 +21,7 @@ from .inputs import is_below, stat_of
 from .job import installed_versions, user
 from .locations import Location, locate
 from .outputs import check_output, default_output, is_pattern, locate_output, split_file
-from .pipeline_call import MODELS, DataPointer, OutputPointer, check_inputs, check_outputs
+from .pipeline_call import DataPointer, OutputPointer, check_inputs, check_outputs
 from .pipeline_job import DataValue, OutputPlace, PipelineJob
 from .upload import upload_model
 

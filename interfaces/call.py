@@ -11,7 +11,7 @@ from pydantic import Field
 
 from ..blocks.datastore import default_datastore
 from ..blocks.documents import load_yaml, validate
-from ..blocks.interface import InputSpec, Interface
+from ..blocks.interface import MODELS, InputSpec, Interface
 from ..blocks.model_source import is_registered
 from ..blocks.pipeline_deployment import PipelineDeployment
 from ..blocks.references import LocalPath, parse
@@ -19,7 +19,7 @@ from ..blocks.settings import Document
 from ..flows.inputs import PARAMS
 from ..flows.locations import locate
 from ..flows.outputs import locate_output
-from ..flows.pipeline_call import MODELS, check_inputs, check_outputs, from_text
+from ..flows.pipeline_call import check_inputs, check_outputs, from_text
 from ..flows.request import route
 from ..flows.upload import upload
 from ..scoring.errors import InvalidDocument, NotFound
