@@ -46,12 +46,13 @@ def fingerprint(job: PipelineJob, step: str, values: Mapping[str, DataValue | Li
     """What is the same for two runs of a step that may share their outputs; None where none may.
 
     Data counts by what is in it, not by where it lies. The result is None for a component that is not deterministic,
-    and for data that does not tell whether it has changed, as on most web servers.
+    for one without outputs, which runs for what else it does, and for data that does not tell whether it has changed,
+    as on most web servers.
 
     Raises NotFound for data that is gone, OSError, StorageFailed.
     """
     about = step_of(job, step)
-    if not about.component.is_deterministic or base_of(job) is None:
+    if not about.component.is_deterministic or not about.component.outputs or base_of(job) is None:
         return None
     data: dict[str, Any] = {}
     for name, value in values.items():

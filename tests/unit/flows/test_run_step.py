@@ -364,6 +364,13 @@ def test_what_keeps_a_step_from_being_reused(
     assert times(tmp_path) == 2
 
 
+def test_a_step_without_outputs_runs_each_time(make: Make, tmp_path: Path) -> None:
+    steps = {"s": step(f"echo x >> {tmp_path}/ran; echo hello", is_deterministic=True)}
+    for _ in range(2):
+        assert completed(make(steps), "s").reused_from is None
+    assert times(tmp_path) == 2
+
+
 def test_inputs_that_change_while_a_step_runs(make: Make, tmp_path: Path) -> None:
     """What was made of the later content is not taken for the earlier."""
     source = tmp_path / "in"
