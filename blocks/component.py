@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from .documents import Text, as_text
+from .documents import Text
 from .interface import Inputs, InputSpec, Interface, Literals, Outputs, OutputSpec
 from .settings import Document, InstanceCount, MaxRetries
 from .snapshot import Snapshot
@@ -67,7 +67,7 @@ class Limits(Document):
 
 class _Described(Document):
     name: str | None = None
-    version: Annotated[str, BeforeValidator(as_text)] | None = None
+    version: Text | None = None
     display_name: str | None = None
     description: str | None = None
     tags: dict[str, Text] = Field(default_factory=dict)

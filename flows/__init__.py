@@ -1,1 +1,1 @@
-"""What runs on Prefect and Dask: the flows `endpoint` and `model`, and the verbs around them."""
+"""What runs on Prefect and Dask: the flows `endpoint`, `pipeline-job`, `model` and `pipeline`, and the verbs around."""

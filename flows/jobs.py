@@ -50,7 +50,7 @@ class Progress:
     rows: int | None = None
 
     @property
-    def counts(self) -> tuple[str, str]:
+    def units(self) -> tuple[str, str]:
         """What completed and total count, and what failed does."""
         return ("steps", "steps") if self.items is None else ("mini-batches", "files")
 

@@ -6,7 +6,7 @@ import contextlib
 import re
 from collections.abc import Generator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from uuid import uuid4
 
 from prefect.client.orchestration import SyncPrefectClient
@@ -14,6 +14,8 @@ from pydantic import Field
 
 from ..blocks.datastore import default_datastore
 from ..blocks.documents import validate
+from ..blocks.expressions import Expression, Keyword, resolve
+from ..blocks.expressions import parse as parse_template
 from ..blocks.references import AssetReference, DatastorePath, Url, parse
 from ..blocks.settings import Document, JobSettings, ModelSettings
 from ..scoring.errors import AlreadyExists, BatchError, InvalidDocument, StorageFailed
@@ -90,6 +92,25 @@ def default_output(
     location = locate(place, client)
     _check_read_only(location, name)
     return location.model_copy(update={"given": None})
+
+
+def fill_in(path: str, client: SyncPrefectClient | None, datastore: str | None, name: str, output_name: str) -> str:
+    """The path of an output with its keywords replaced. Raises InvalidDocument for any other expression, NotFound.
+
+    Args:
+        path: such as `azureml://datastores/${{default_datastore}}/paths/${{name}}/`.
+        client: of the Prefect server; None for a trial run, which has no datastores.
+        datastore: instead of the default one.
+        name: of the job, or of its step.
+        output_name: the output's.
+    """
+
+    def lookup(expression: Expression) -> str:
+        if expression == Keyword("default_datastore") and client is not None:
+            return datastore or default_datastore(client).name
+        return {Keyword("name"): name, Keyword("output_name"): output_name}[cast("Keyword", expression)]
+
+    return resolve(parse_template(path), lookup)
 
 
 def locate_output(given: str, name: str, client: SyncPrefectClient | None) -> Location:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, cast
+from typing import Any
 
 from prefect.client.orchestration import SyncPrefectClient
 
 from ..blocks.compute import ComputeCluster
 from ..blocks.datastore import default_datastore, open_folder
 from ..blocks.documents import validate
-from ..blocks.expressions import Expression, Keyword, resolve
-from ..blocks.expressions import parse as parse_template
 from ..blocks.interface import MODELS, InputSpec, OutputSpec
 from ..blocks.model_source import is_registered
 from ..blocks.pipeline_deployment import PipelineDeployment
@@ -20,7 +18,7 @@ from ..scoring.errors import InvalidDocument, NotFound
 from .inputs import is_below, stat_of
 from .job import installed_versions, user
 from .locations import Location, locate
-from .outputs import check_output, default_output, is_pattern, locate_output, split_file
+from .outputs import check_output, default_output, fill_in, is_pattern, locate_output, split_file
 from .pipeline_call import DataPointer, OutputPointer, check_inputs, check_outputs
 from .pipeline_job import DataValue, OutputPlace, PipelineJob
 from .upload import upload_model
@@ -113,22 +111,11 @@ def _place(
     """Where an output goes: as the call says, else as the pipeline does, else a place of the job's own."""
     path = pointer.path if pointer is not None else None
     if path is None and spec.path is not None:
-        path = _filled(client, job_id, settings, name, spec.path)
+        path = fill_in(spec.path, client, settings.default_datastore, job_id, name)
     if path:
         return OutputPlace(location=locate_output(path, name, client), is_file=spec.is_file, given=True)
     own = default_output(client, job_id, root, name, settings.default_datastore)
     return OutputPlace(location=own, is_file=spec.is_file, given=False)
-
-
-def _filled(client: SyncPrefectClient | None, job_id: str, settings: PipelineSettings, name: str, template: str) -> str:
-    """The path of a pipeline's output with its keywords resolved. Raises InvalidDocument for other expressions."""
-
-    def lookup(expression: Expression) -> str:
-        if expression == Keyword("default_datastore") and client is not None:
-            return settings.default_datastore or default_datastore(client).name
-        return {Keyword("name"): job_id, Keyword("output_name"): name}[cast("Keyword", expression)]
-
-    return resolve(parse_template(template), lookup)
 
 
 def _check_free(name: str, place: OutputPlace) -> None:

@@ -25,6 +25,7 @@ from .flow_source import split
 from .job import RECORD, job_root
 from .pipeline_call import check_inputs, check_outputs
 from .pipeline_job import DataValue, PipelineJob, load_job
+from .stand_alone import NAME
 
 
 @dataclass(frozen=True)
@@ -141,7 +142,7 @@ def register_job(client: SyncPrefectClient, path: Path, assignments: Mapping[str
     deployment = PipelineDeployment.model_validate(
         {
             "name": job.title,
-            "endpoint_name": _STAND_ALONE,
+            "endpoint_name": NAME,
             "description": job.file.description,
             "tags": job.file.tags,
             "settings": job.file.settings,
@@ -150,7 +151,3 @@ def register_job(client: SyncPrefectClient, path: Path, assignments: Mapping[str
         }
     )
     return JobToRun(deployment, job.inputs, job.outputs, job.file.name, job.file.display_name)
-
-
-_STAND_ALONE = "stand-alone"
-"""In the place of the endpoint that such a job has not."""

@@ -30,6 +30,7 @@ from .publication import WORK_POOL, ensure_work_pool
 
 FLOW = "pipeline-job"
 NAME = "stand-alone"
+"""Of their Prefect deployment; it stands in the place of the endpoint, too."""
 ENTRYPOINT = "prefect_batch.flows.endpoint:pipeline_job"
 
 
@@ -48,6 +49,8 @@ def submit(
         inputs: as in a call.
         outputs: as in a call.
         name: of the job.
+
+    Raises NotFound for its compute, InvalidDocument for one that cannot hold it.
     """
     assert deployment.graph is not None
     find_compute(client, deployment.compute).check(deployment.settings)

@@ -8,6 +8,7 @@ import threading
 from contextlib import ExitStack
 from pathlib import Path
 
+from ..blocks.contents import AT_ONCE
 from ..blocks.snapshot import Snapshot, fetch
 from ..scoring import scratch
 from ..scoring.errors import JobReleased, StepFailed
@@ -16,8 +17,6 @@ from ..scoring.storage import Folder
 from .commit import Staged
 from .pipeline_job import DataValue, OutputPlace
 from .placing import BOX, box
-
-_AT_ONCE = 16
 
 
 class StepFiles:
@@ -81,7 +80,7 @@ class StepFiles:
         if names != [""]:
             target.mkdir(parents=True, exist_ok=True)
         targets = [target / inside(name) if name else target for name in names]
-        for error in place.fetch(names, targets, _AT_ONCE, self._stopped.is_set):
+        for error in place.fetch(names, targets, AT_ONCE, self._stopped.is_set):
             if error is not None:
                 raise JobReleased if self._stopped.is_set() else error
 

@@ -11,17 +11,16 @@ from prefect.client.orchestration import SyncPrefectClient
 
 from ..blocks import store
 from ..blocks.component import Asset, PipelineComponent, Step
-from ..blocks.datastore import default_datastore, open_folder
-from ..blocks.expressions import Expression, Keyword, ParentInput, StepOutput, parse, resolve
+from ..blocks.datastore import open_folder
+from ..blocks.expressions import Expression, ParentInput, StepOutput
 from ..blocks.graph import origin, parent_output
 from ..blocks.interface import InputSpec, Literals
-from ..blocks.references import DatastorePath
-from ..blocks.references import parse as parse_reference
+from ..blocks.references import DatastorePath, parse
 from ..scoring.errors import InvalidDocument, NotFound
 from ..scoring.storage import Folder
 from .commit import read_result
 from .locations import Location, locate
-from .outputs import default_output, locate_output
+from .outputs import default_output, fill_in, locate_output
 from .pipeline_job import DataValue, OutputPlace, PipelineJob
 
 Value = DataValue | Literals
@@ -139,17 +138,9 @@ def _place(job: PipelineJob, step: str, name: str) -> OutputPlace:
     if path is None:
         return OutputPlace(location=_own(job, step, name), is_file=is_file, given=False)
     with _client(job) as client:
-        location = locate_output(_filled(job, step, name, path, client), name, client)
+        filled = fill_in(path, client, job.settings.default_datastore, f"{job.id}-{step}", name)
+        location = locate_output(filled, name, client)
     return OutputPlace(location=location, is_file=is_file, given=True)
-
-
-def _filled(job: PipelineJob, step: str, name: str, template: str, client: SyncPrefectClient | None) -> str:
-    def lookup(expression: Expression) -> str:
-        if expression == Keyword("default_datastore") and client is not None:
-            return job.settings.default_datastore or default_datastore(client).name
-        return {Keyword("name"): f"{job.id}-{step}", Keyword("output_name"): name}[cast("Keyword", expression)]
-
-    return resolve(parse(template), lookup)
 
 
 def _own(job: PipelineJob, step: str, name: str) -> Location:
@@ -162,6 +153,6 @@ def _own(job: PipelineJob, step: str, name: str) -> Location:
             return default_output(client, job.id, job.root, f"{step}/{name}", job.settings.default_datastore)
     else:
         reference = f"{base}azureml/{job.id}/{step}/{name}"
-    pointer = parse_reference(reference)
+    pointer = parse(reference)
     datastore = pointer.datastore if isinstance(pointer, DatastorePath) else None
     return Location(given=None, url=open_folder(reference).url, reference=reference, datastore=datastore)

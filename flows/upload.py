@@ -50,7 +50,7 @@ def upload(source: Path, datastore: Datastore, on_progress: Progress | None = No
 
 
 def upload_model(reference: str, datastore: Datastore) -> str:
-    """Copy a model of MLflow's registry into a datastore; returns a reference to the copy, which never changes.
+    """Copy a model, local or of MLflow's registry, into a datastore; returns a reference to the copy.
 
     Raises NotFound, InvalidDocument.
     """

@@ -142,7 +142,7 @@ def job_stream(id: JobId) -> None:
             if progress is None:
                 update(_state(run), 0, None, 0)
             else:
-                update(_state(run), progress.completed, progress.total, progress.failed, progress.counts)
+                update(_state(run), progress.completed, progress.total, progress.failed, progress.units)
 
         ended = jobs.follow(client, jobs.find(client, id).id, show, terminal.note)
     message = ended.state.message if ended.state else ""

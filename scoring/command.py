@@ -15,9 +15,9 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from . import guard
+from .children import pipe, signal_name
 from .errors import JobReleased, StepFailed, StepKilled, StepTimedOut
 from .log_pump import LogSink, hand_on, pump
-from .pipes import pipe, signal_name
 
 LAST_LINES = 20
 _LONGEST_LINE = 500

@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import IO, Any
 
 from . import messages
+from .children import pipe, signal_name
 from .contract import ItemError, Scored, ScoringSpec
 from .encoded import Chunk
 from .errors import BatchError, InitFailed, JobReleased, MiniBatchFailed, ProcessDied, RunTimedOut
 from .items import LocalItem
 from .log_pump import LogSink, hand_on, pump
-from .pipes import pipe, signal_name
 
 SHUTDOWN_SECONDS = 10.0
 # As Dask pins them for its workers: several scoring processes a machine would else fight over its cores.
