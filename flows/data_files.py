@@ -10,6 +10,7 @@ import atexit
 import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 from ..blocks.contents import AT_ONCE
@@ -35,7 +36,8 @@ class _Copies:
                 self.send()
             copy = self._read.get(reference, self._new(len(self._read), "read"))
             if reference not in self._read or growing:
-                self._fetch(place, copy, is_folder)
+                with suppress(FileNotFoundError) if growing and is_folder else nullcontext():  # empty until now
+                    self._fetch(place, copy, is_folder)
                 self._read[reference] = copy
             return copy if is_folder else copy / _base(reference)
 

@@ -30,6 +30,8 @@ class DataValue(BaseModel):
     location: Location
     """Of the folder, or of the file itself."""
     is_folder: bool
+    is_empty: bool = False
+    """Whether a step left this folder empty: object stores do not have such folders."""
     direct: bool = False
     """With mode direct a step gets the URL, not a path on its machine."""
 

@@ -66,7 +66,7 @@ def fingerprint(job: PipelineJob, step: str, values: Mapping[str, DataValue | Li
 
 def _data(value: DataValue) -> Any:
     try:
-        listing = _listing(value.location.open(), value.is_folder)
+        listing = _listing(value.location.open(), value.is_folder, value.is_empty)
     except (FileNotFoundError, NotADirectoryError):
         raise NotFound(f"{value.location.url} is not there any more") from None
     if listing is None:
@@ -94,9 +94,17 @@ def _installed() -> list[str]:
     return [platform.python_version(), platform.machine(), *sorted(found)]
 
 
-def _listing(place: Folder, is_folder: bool) -> Listing | None:
-    """What is there, or None where a change would not show. Raises FileNotFoundError."""
-    if is_folder:
+def _listing(place: Folder, is_folder: bool, is_empty: bool) -> Listing | None:
+    """What is there, or None where a change would not show. Raises FileNotFoundError.
+
+    Args:
+        place: of the folder, or of the file itself.
+        is_folder: which of both it is.
+        is_empty: whether it is a folder in which nothing was left, which only disks have.
+    """
+    if is_empty and not place.is_local:
+        found = [(name, None, None) for name in place.files()]
+    elif is_folder:
         found = [(one.name, one.size, one.stamp) for one in place.walk()]
     else:
         found = [("", place.stat().size, place.stamp())]
@@ -150,7 +158,8 @@ def note(job: PipelineJob, key: str, result: StepResult, values: Mapping[str, Da
 
 
 def _listing_of(output: StepOutput) -> Listing | None:
-    return _listing(output.location.open(), not output.is_file)
+    value = output.value
+    return _listing(output.location.open(), value.is_folder, value.is_empty)
 
 
 def _index(job: PipelineJob) -> Folder:

@@ -70,7 +70,7 @@ class StepFiles:
         try:
             if not value.is_folder:
                 target /= _base(value.location.url)
-            names = [found.name for found in place.walk()] if value.is_folder else [""]
+            names = [""] if not value.is_folder else [] if value.is_empty else [found.name for found in place.walk()]
             self._fetch(place, names, target)
         except OSError as error:
             raise StepFailed(f"inputs.{name}: {value.location.url} cannot be read: {error.strerror or error}") from None

@@ -23,7 +23,12 @@ class StepOutput(BaseModel):
     @property
     def value(self) -> DataValue:
         """As the input of another step."""
-        return DataValue(given=self.location.given, location=self.location, is_folder=not self.is_file)
+        return DataValue(
+            given=self.location.given,
+            location=self.location,
+            is_folder=not self.is_file,
+            is_empty=not self.is_file and not self.files,
+        )
 
 
 class StepResult(BaseModel):

@@ -126,3 +126,28 @@ def test_everything_is_remote(bucket: Folder, tmp_path: Path) -> None:
     assert run_step(job("three").root, "first", 1).reused_from is None
     bucket.remove("azureml/one/file")
     assert finished(two, "first") is None
+
+
+def test_a_folder_that_a_step_leaves_empty(bucket: Folder) -> None:
+    """Object stores have none: the next step finds one nevertheless, and both may be reused."""
+    steps = {
+        "first": {"component": {"command": "true", "outputs": {"out": {}}}},
+        "second": {
+            "component": {
+                "command": "cp -r ${{inputs.empty}}/. ${{outputs.out}}",
+                "inputs": {"empty": {}},
+                "outputs": {"out": {}},
+            },
+            "inputs": {"empty": "${{parent.jobs.first.outputs.out}}"},
+        },
+    }
+    for name, earlier in {"one": None, "two": "one"}.items():
+        job = make_job(bucket.url, name, steps)
+        for step in steps:
+            result = run_step(job.root, step, 1)
+            assert (result.state, result.message, result.reused_from) == (
+                "Completed",
+                f"reused from job {earlier}" if earlier else "",
+                earlier,
+            )
+            assert finished(job, step) == result
