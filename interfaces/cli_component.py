@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from ..blocks import store, versions
+from ..blocks import store
 from ..blocks.component import Component
 from ..flows.components import create_component
 from . import overrides, terminal
 from .cli_options import File
+from .cli_versions import IncludeArchived, Label, NewVersion, Version, print_list, print_one, set_archived
 
 app = App(name="component")
 
 Name = Annotated[str, Parameter(name=["--name", "-n"], help="Of the component.")]
 OptionalName = Annotated[str | None, Parameter(name=["--name", "-n"], help="Of the component.")]
-Version = Annotated[str | None, Parameter(name=["--version", "-v"])]
 
 
 @app.command(name="create")
@@ -25,7 +24,7 @@ def component_create(
     *,
     file: File,
     name: Annotated[str | None, Parameter(name=["--name", "-n"], help="Instead of the file's.")] = None,
-    version: Annotated[str | None, Parameter(name=["--version", "-v"], help="By default the next number.")] = None,
+    version: NewVersion = None,
     set: Annotated[list[str], Parameter(name="--set", help="KEY=VALUE, as in description=Splits.", negative=())] = [],  # noqa: B006
 ) -> None:
     """Register a component, in a version that never changes; prints what a pipeline's `component` takes.
@@ -41,21 +40,12 @@ def component_create(
 
 
 @app.command(name="list")
-def component_list(
-    name: OptionalName = None, *, include_archived: Annotated[bool, Parameter(negative=())] = False
-) -> None:
+def component_list(name: OptionalName = None, *, include_archived: IncludeArchived = False) -> None:
     """List the versions of components, oldest first.
 
     Example: prefect-batch component list --name prepare
     """
-    with store.api() as client:
-        found = versions.list_versions(Component, client, name)
-    rows = [
-        (c.name, c.version, c.type, c.description, c.created_at and c.created_at.isoformat(" ", "seconds"))
-        for c in found
-        if include_archived or not c.archived
-    ]
-    terminal.table(("NAME", "VERSION", "TYPE", "DESCRIPTION", "CREATED"), rows)
+    print_list(Component, name, include_archived, ("type", "description"))
 
 
 @app.command(name="show")
@@ -63,16 +53,13 @@ def component_show(
     name: Name,
     *,
     version: Version = None,
-    label: Annotated[str | None, Parameter(name=["--label", "-l"], help="latest, which is the default.")] = None,
+    label: Label = None,
 ) -> None:
     """Show a version of a component; its `id` is what a pipeline's `component` takes.
 
     Example: prefect-batch component show prepare --version 1
     """
-    with store.api() as client:
-        found = versions.find_version(Component, client, name, version, label)
-    shown = {"id": found.label, **found.model_dump(mode="json", exclude={"block_type_slug"})}
-    terminal.out.print_json(json.dumps(shown))
+    print_one(Component, name, version, label)
 
 
 @app.command(name="archive")
@@ -81,7 +68,7 @@ def component_archive(name: Name, *, version: Version = None) -> None:
 
     Example: prefect-batch component archive prepare --version 1
     """
-    _set_archived(name, version, True)
+    set_archived(Component, name, version, True)
 
 
 @app.command(name="restore")
@@ -90,10 +77,4 @@ def component_restore(name: Name, *, version: Version = None) -> None:
 
     Example: prefect-batch component restore prepare --version 1
     """
-    _set_archived(name, version, False)
-
-
-def _set_archived(name: str, version: str | None, archived: bool) -> None:
-    with store.api() as client:
-        for component in versions.set_archived(Component, client, name, version, archived):
-            terminal.result(component.label)
+    set_archived(Component, name, version, False)

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from ..blocks import store, versions
+from ..blocks import store
 from ..blocks.data_asset import DataAsset, load_data_asset, parse_data_asset
 from ..flows.upload import create_data_asset
 from . import terminal
 from .cli_options import OptionalFile
+from .cli_versions import IncludeArchived, Label, NewVersion, Version, print_list, print_one, set_archived
 
 app = App(name="data")
 
 OptionalName = Annotated[str | None, Parameter(name=["--name", "-n"], help="Of the data asset.")]
 Name = Annotated[str, Parameter(name=["--name", "-n"], help="Of the data asset.")]
-Version = Annotated[str | None, Parameter(name=["--version", "-v"])]
 
 
 @app.command(name="create")
@@ -28,7 +27,7 @@ def data_create(
     file: OptionalFile = None,
     path: Annotated[str | None, Parameter(help="The data: a path, a URL or a place in a datastore.")] = None,
     type: Annotated[str | None, Parameter(help="uri_folder or uri_file.")] = None,
-    version: Annotated[str | None, Parameter(name=["--version", "-v"], help="By default the next number.")] = None,
+    version: NewVersion = None,
     description: str | None = None,
 ) -> None:
     """Give data a name, in a version that never changes; prints what a job's --input takes.
@@ -50,20 +49,13 @@ def data_create(
 def data_list(
     name: OptionalName = None,
     *,
-    include_archived: Annotated[bool, Parameter(negative=())] = False,
+    include_archived: IncludeArchived = False,
 ) -> None:
     """List the versions of data assets, oldest first.
 
     Example: prefect-batch data list --name heart
     """
-    with store.api() as client:
-        found = versions.list_versions(DataAsset, client, name)
-    rows = [
-        (a.name, a.version, a.type, a.path, a.created_at and a.created_at.isoformat(" ", "seconds"))
-        for a in found
-        if include_archived or not a.archived
-    ]
-    terminal.table(("NAME", "VERSION", "TYPE", "PATH", "CREATED"), rows)
+    print_list(DataAsset, name, include_archived, ("type", "path"))
 
 
 @app.command(name="show")
@@ -71,16 +63,13 @@ def data_show(
     name: Name,
     *,
     version: Version = None,
-    label: Annotated[str | None, Parameter(name=["--label", "-l"], help="latest, which is the default.")] = None,
+    label: Label = None,
 ) -> None:
     """Show a version of a data asset; its `id` is what a job's --input takes.
 
     Example: prefect-batch data show heart --version 1
     """
-    with store.api() as client:
-        found = versions.find_version(DataAsset, client, name, version, label)
-    shown = {"id": found.label, **found.model_dump(mode="json", exclude={"block_type_slug"})}
-    terminal.out.print_json(json.dumps(shown))
+    print_one(DataAsset, name, version, label)
 
 
 @app.command(name="archive")
@@ -89,7 +78,7 @@ def data_archive(name: Name, *, version: Version = None) -> None:
 
     Example: prefect-batch data archive heart --version 1
     """
-    _set_archived(name, version, True)
+    set_archived(DataAsset, name, version, True)
 
 
 @app.command(name="restore")
@@ -98,10 +87,4 @@ def data_restore(name: Name, *, version: Version = None) -> None:
 
     Example: prefect-batch data restore heart --version 1
     """
-    _set_archived(name, version, False)
-
-
-def _set_archived(name: str, version: str | None, archived: bool) -> None:
-    with store.api() as client:
-        for asset in versions.set_archived(DataAsset, client, name, version, archived):
-            terminal.result(asset.label)
+    set_archived(DataAsset, name, version, False)

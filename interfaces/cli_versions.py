@@ -1,0 +1,56 @@
+"""What the commands for data assets and for components have in common: both are kept in versions."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from ..blocks import store, versions
+from ..blocks.versions import Versioned
+from . import terminal
+
+NewVersion = Annotated[str | None, Parameter(name=["--version", "-v"], help="By default the next number.")]
+Version = Annotated[str | None, Parameter(name=["--version", "-v"])]
+Label = Annotated[str | None, Parameter(name=["--label", "-l"], help="latest, which is the default.")]
+IncludeArchived = Annotated[bool, Parameter(negative=())]
+
+
+def print_list(kind: type[Versioned], name: str | None, include_archived: bool, fields: Sequence[str]) -> None:
+    """A table of versions, oldest first.
+
+    Args:
+        kind: of what.
+        name: only of this one.
+        include_archived: archived versions, too.
+        fields: what a row shows of its kind.
+    """
+    with store.api() as client:
+        found = versions.list_versions(kind, client, name)
+    rows = [
+        (one.name, one.version, *(getattr(one, field) for field in fields), _time(one))
+        for one in found
+        if include_archived or not one.archived
+    ]
+    terminal.table(("NAME", "VERSION", *map(str.upper, fields), "CREATED"), rows)
+
+
+def _time(one: Versioned) -> str | None:
+    return one.created_at and one.created_at.isoformat(" ", "seconds")
+
+
+def print_one(kind: type[Versioned], name: str, version: str | None, label: str | None) -> None:
+    """A version as JSON. Raises NotFound."""
+    with store.api() as client:
+        found = versions.find_version(kind, client, name, version, label)
+    shown = {"id": found.label, **found.model_dump(mode="json", exclude={"block_type_slug"})}
+    terminal.out.print_json(json.dumps(shown))
+
+
+def set_archived(kind: type[Versioned], name: str, version: str | None, archived: bool) -> None:
+    """Archive or restore one version, or all; prints which. Raises NotFound."""
+    with store.api() as client:
+        for one in versions.set_archived(kind, client, name, version, archived):
+            terminal.result(one.label)
