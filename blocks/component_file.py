@@ -22,7 +22,7 @@ from .graph import Value, check_command, check_pipeline
 from .interface import InputSpec, Interface
 
 Find = Callable[[str, str | None, str | None], Component]
-"""Gives a registered component by its name, and its version or a label. Raises NotFound."""
+"""Gives a registered component by its name, and its version or a label. Raises NotFound, InvalidDocument."""
 
 _REGISTERED = re.compile(r"azureml:/?(?P<name>[\w.-]+)(?::(?P<version>[\w.-]+)|@(?P<label>[\w.-]+))?")
 _HEAD = {"$schema", "properties"}

@@ -123,7 +123,7 @@ def _of_job(client: SyncPrefectClient, deployment: PipelineDeployment, path: Pat
     )
 
 
-def register_job(client: SyncPrefectClient, path: Path, assignments: Mapping[str, Any] | None = None) -> JobToRun:
+def prepare_job(client: SyncPrefectClient, path: Path, assignments: Mapping[str, Any] | None = None) -> JobToRun:
     """A pipeline job's file with all that it runs copied to the default datastore. Raises BatchError.
 
     Args:

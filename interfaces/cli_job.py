@@ -38,11 +38,11 @@ def job_create(
     Example: prefect-batch job create -f pipeline-job.yml --set inputs.data.path=data/ --stream
     """
     from ..flows import stand_alone
-    from ..flows.pipeline_source import register_job
+    from ..flows.pipeline_source import prepare_job
     from .call import bring_within_reach
 
     with store.api() as client:
-        job = register_job(client, file, overrides.parse(set))
+        job = prepare_job(client, file, overrides.parse(set))
         values = {"inputs": dict(job.inputs), "outputs": dict(job.outputs)}
         bring_within_reach(values, client, job.deployment.interface)
         run = stand_alone.submit(client, job.deployment, values["inputs"], values["outputs"], name or job.name)

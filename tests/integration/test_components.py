@@ -16,7 +16,7 @@ from prefect_batch.blocks.component import Asset
 from prefect_batch.blocks.deployment import find_deployment
 from prefect_batch.blocks.pipeline_deployment import PipelineDeployment
 from prefect_batch.blocks.snapshot import fetch
-from prefect_batch.flows.pipeline_source import register_job
+from prefect_batch.flows.pipeline_source import prepare_job
 from prefect_batch.scoring.errors import InvalidDocument, NotFound
 
 from .conftest import Endpoints
@@ -232,11 +232,11 @@ def test_the_file_of_a_job(client: SyncPrefectClient, folder: Path) -> None:
         "inputs: {data: {type: uri_folder, path: data}, times: 3}\n"
         "settings: {continue_on_step_failure: false}\n"
     )
-    job = register_job(client, path, {"inputs": {"times": 4}})
+    job = prepare_job(client, path, {"inputs": {"times": 4}})
     assert job.inputs == {"data": {"type": "uri_folder", "path": str(folder / "data")}, "times": 4}
     assert (job.name, job.deployment.name) == ("my-run", "my-run")
     assert job.deployment.settings.continue_on_step_failure is False
     assert job.deployment.graph is not None
     assert all(step.component.code_snapshot for step in job.deployment.graph.jobs.values())
     with pytest.raises(InvalidDocument, match=r"job.yml: inputs.times: 10 is not a whole number to 9"):
-        register_job(client, path, {"inputs": {"times": 10}})
+        prepare_job(client, path, {"inputs": {"times": 10}})
