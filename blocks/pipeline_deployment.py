@@ -34,7 +34,9 @@ class PipelineDeployment(Block):
     properties: dict[str, Any] = Field(default_factory=dict)
     flow: str | None = Field(default=None, description="A Prefect flow: pipelines.py:score_with_preprocessing.")
     code: str | None = Field(default=None, description="Folder to copy; by default the one with the flow's file.")
-    component: str | dict[str, Any] | None = Field(default=None, description="A registered component, a file, or the component.")
+    component: str | dict[str, Any] | None = Field(
+        default=None, description="A registered component, a file, or the component."
+    )
     job_definition: str | None = Field(default=None, description="azureml:<job>: a job that ran.")
     settings: PipelineSettings = Field(default_factory=PipelineSettings)
     version: int = 0
