@@ -6,9 +6,10 @@ from typing import Literal
 import pandas as pd
 from predict import write_scores
 from prefect import flow, task
+from prepare import prepare
+
 from prefect_batch.flows.data import InputFolder, OutputFolder, folder
 from prefect_batch.flows.score import score
-from prepare import prepare
 
 TRANSFORMATIONS = Path(__file__).parent / "transformations"
 
