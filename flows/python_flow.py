@@ -41,7 +41,7 @@ from .pipeline_summary import COMPLETED, FAILED, PipelineSummary, shown_outputs,
 from .placing import link_or_copy
 from .score import RUNNING, RunningFlow
 from .step_result import StepResult
-from .task_results import RESULTS
+from .task_results import RESULTS, exited
 from .task_runner import LeanDaskTaskRunner
 
 RECORD, OUTPUTS, _STAGED = "flow", "outputs", ".staged"
@@ -225,8 +225,10 @@ class _Body:
     def _ending(self, runner: PipelineTaskRunner) -> Generator[None]:
         try:
             yield
-        except BaseException:
+        except BaseException as error:
             self._flow_run.end_tasks(runner)
+            if isinstance(error, SystemExit):
+                raise exited(error) from None
             raise
 
 

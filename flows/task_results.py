@@ -17,6 +17,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
 from ..blocks.datastore import open_folder
+from ..scoring.traces import describe
 from . import data_files
 from .data import CURRENT_JOB
 from .task_runner import LABEL
@@ -47,7 +48,7 @@ class InJob:
         label = LABEL.get()
         if (held := _kept(self._job, label)) is not None:
             return held
-        with _current(self._job):
+        with _current(self._job), _harmless():
             value = self._function(*args, **kwargs)
             data_files.send(self._job)
         _keep(self._job, label, value)
@@ -57,7 +58,7 @@ class InJob:
         label = LABEL.get()
         if (held := _kept(self._job, label)) is not None:
             return held
-        with _current(self._job):
+        with _current(self._job), _harmless():
             value = await self._function(*args, **kwargs)
             data_files.send(self._job)
         _keep(self._job, label, value)
@@ -71,6 +72,28 @@ def _current(job: str) -> Generator[None]:
         yield
     finally:
         CURRENT_JOB.reset(token)
+
+
+@contextmanager
+def _harmless() -> Generator[None]:
+    """A task ends as failed, with an error that reaches the flow: sys.exit() would end the worker, with all that runs
+    there, and an error that cannot be pickled is none of its own by the time that the flow sees it."""
+    try:
+        yield
+    except (SystemExit, KeyboardInterrupt) as error:
+        raise exited(error) from None
+    except Exception as error:
+        try:
+            cloudpickle.loads(cloudpickle.dumps(error))  # pyright: ignore[reportUnknownMemberType]
+        except Exception:
+            raise RuntimeError(": ".join(describe(error))).with_traceback(error.__traceback__) from None
+        raise
+
+
+def exited(error: BaseException) -> RuntimeError:
+    """What is raised instead of a SystemExit or KeyboardInterrupt, from the same place."""
+    said = f"sys.exit({error.code!r}) was called" if isinstance(error, SystemExit) else type(error).__name__
+    return RuntimeError(said).with_traceback(error.__traceback__)
 
 
 def _kept(job: str, label: str | None) -> State[Any] | None:
@@ -89,6 +112,6 @@ def _keep(job: str, label: str | None, value: Any) -> None:
         return
     try:
         pickled: bytes = cloudpickle.dumps(value)  # pyright: ignore[reportUnknownMemberType]
-    except Exception:  # it cannot be pickled: Dask will say so, or run the task again
-        return
+    except Exception as error:
+        raise TypeError(f"what it returns cannot be pickled: {describe(error)[1]}") from None
     (open_folder(job) / RESULTS).make().put(f"{label}.pickle", pickled)

@@ -172,6 +172,38 @@ def test_errors_of_the_flow_itself_say_where(endpoints: Endpoints, deploy: Deplo
     assert ended.message == "flow main failed: pipelines.py: line 15: KeyError: 'nothing'"
 
 
+def test_what_exits_has_failed(endpoints: Endpoints, deploy: Deploy, tmp_path: Path):
+    """A task that does it leaves its worker, on which others may run, alone."""
+    deploy(
+        "flow-exits",
+        f"""
+        import sys
+
+        @task
+        def leave(out: OutputFile) -> None:
+            with open({str(tmp_path / "times")!r}, "a") as stream:
+                stream.write("x")
+            sys.exit(0)
+
+        @flow
+        def main(out: OutputFile, itself: bool):
+            out.write_text("half")
+            if itself:
+                sys.exit("so long")
+            leave.submit(out)
+        """,
+    )
+    ended = {itself: endpoints.call("flow-exits", inputs={"itself": itself}) for itself in (True, False)}
+    assert [job.state for job in ended.values()] == ["Failed", "Failed"]
+    assert (
+        ended[True].message == "flow main failed: pipelines.py: line 26: RuntimeError: sys.exit('so long') was called"
+    )
+    assert ended[False].message.startswith("task leave")
+    assert ended[False].message.endswith("failed: RuntimeError: sys.exit(0) was called")
+    assert (tmp_path / "times").read_text() == "x"
+    assert not any(place(job, "out").exists() for job in ended.values())
+
+
 def test_an_async_flow(endpoints: Endpoints, deploy: Deploy):
     deploy(
         "flow-async",
