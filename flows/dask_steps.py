@@ -54,6 +54,8 @@ class DaskStepper:
         self._job, self._run, self._runner, self._client = job, run, runner, client
         self._flying: dict[str, PrefectDaskFuture[StepResult]] = {}
         self._completed: dict[str, State[StepResult]] = {}
+        if run > 1:  # workers that outlive the flow may still run what it had started
+            self._stop_on_workers(run - 1)
 
     def submit(self, step: str, after: Sequence[str], used: int, done: Callable[[], None]) -> None:
         # States instead of futures: Dask would run a step again whose result was lost with its worker.
@@ -94,7 +96,11 @@ class DaskStepper:
             return
         dask: Any = self._runner.client
         dask.cancel([dask_future(future) for future in stopped.values()], force=True)
-        dask.run(partial(run_step.stop, self._job.root, self._run), on_error="ignore")
+        self._stop_on_workers(self._run)
         for step, future in stopped.items():
             del self._flying[step]
             set_state(self._client, future, Cancelled(message=STOPPED))
+
+    def _stop_on_workers(self, run: int) -> None:
+        dask: Any = self._runner.client
+        dask.run(partial(run_step.stop, self._job.root, run), on_error="ignore")

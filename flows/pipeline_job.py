@@ -2,7 +2,7 @@
 
 <datastore>/jobs/<id>/job.json           the request, what it was resolved to, the deployment version, versions
                       runs/NNN.json      one for each time the job was started
-                      steps/<step>/      done.json: what the step has written; commits/; log.txt
+                      steps/<step>/      done.json: what the step has written; commits/; attempts/; log.txt
                                          of a model deployment that a flow in Python calls: a job's folder, as in job.py
                       assets/            which version of a data asset the steps were given
                       outputs/ folders/ results/ flow/    of a flow in Python: see python_flow.py

@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from uuid import uuid4
 
 from ..blocks.command_line import as_argument, parse_command
 from ..blocks.component import Step
@@ -24,7 +25,7 @@ from .step_files import StepFiles, output_key, sweep
 from .step_result import StepResult
 from .step_values import graph_of, input_values, output_places, record_of, step_of
 
-LOG = "log.txt"
+LOG, ATTEMPTS = "log.txt", "attempts"
 _WARNING, _INFO = 30, 20
 _STOP_SECONDS = 10.0
 
@@ -111,8 +112,12 @@ class _Running:
         for name, place in places.items():
             check_free(self._record, name, place.location, place.is_file)
         allowed = attempts_allowed(self._about)
+        self.attempts = max(self.attempts, self._begun())
+        if self.attempts >= allowed:
+            raise StepKilled(f"the worker that ran it died ({self.attempts} of {allowed} attempts)")
         while True:
             self.attempts += 1
+            self._record.make().put(f"{ATTEMPTS}/{self.run:03d}-{uuid4().hex}", b"")
             try:
                 result = self._attempt(values, places)
             except StepFailed as error:
@@ -125,6 +130,11 @@ class _Running:
                 if key is not None:
                     reuse.note(self.job, key, result, values)
                 return result
+
+    def _begun(self) -> int:
+        """Attempts of this run, also those that died with their workers: a scheduler that is not ours starts the step
+        again without a word."""
+        return sum(name.startswith(f"{self.run:03d}-") for name in (self._record / ATTEMPTS).names())
 
     def _reused(self, key: str, places: Mapping[str, OutputPlace]) -> StepResult | None:
         """The result with the outputs of an earlier step, unless one was to be written to a place that was named."""

@@ -206,27 +206,22 @@ def test_after_a_failure_running_steps_are_cancelled(endpoints: Endpoints, graph
     assert {name: row.state.name for name, row in found.items() if row.state} == states(ended)
 
 
-def test_a_killed_command_is_tried_again(endpoints: Endpoints, graph: Make, tool: Any, place: Path):
-    job = endpoints.start(graph({"long": tool("hold")}))
-    (pid, child), *_ = endpoints.until(job, "a running step", lambda _: pids(place))
-    os.kill(pid, signal.SIGKILL)
-    endpoints.until(job, "a second attempt", lambda _: len(pids(place)) == 2)
-    assert not alive(child)
-    (place / "go").touch()
-    ended = endpoints.wait(job)
-    assert (ended.state, ended.summary["steps"][0]["attempts"]) == ("Completed", 2)
-
-
-def test_a_killed_command_fails_when_its_attempts_are_used_up(
-    endpoints: Endpoints, graph: Make, tool: Any, place: Path
-):
-    job = endpoints.start(graph({"long": tool("hold", retry_settings={"max_retries": 1})}))
-    (pid, _), *_ = endpoints.until(job, "a running step", lambda _: pids(place))
-    os.kill(pid, signal.SIGKILL)
-    ended = endpoints.wait(job)
+def test_killed_commands_are_tried_as_their_retry_settings_say(endpoints: Endpoints, graph: Make, place: Path):
+    again = f"mkdir {place}/tried || exit 0; sleep 600 & echo $! > {place}/child; kill -9 $$"
+    steps = {
+        "again": {"component": {"type": "command", "command": again}},
+        "once": {
+            "component": {"type": "command", "command": f"echo x >> {place}/once; kill -9 $$"},
+            "retry_settings": {"max_retries": 1},
+        },
+    }
+    ended = endpoints.call(graph(steps))
     assert ended.state == "Failed"
-    assert ended.message.startswith("step 'long' failed: was killed by SIGKILL")
-    assert len(pids(place)) == 1
+    assert ended.message.startswith("step 'once' failed: was killed by SIGKILL")
+    assert states(ended) == {"again": "Completed", "once": "Failed"}
+    assert [step["attempts"] for step in ended.summary["steps"]] == [2, 1]
+    assert (place / "once").read_text() == "x\n"
+    assert not alive(int((place / "child").read_text()))
 
 
 def test_a_killed_dask_worker(endpoints: Endpoints, graph: Make, tool: Any, place: Path):
@@ -271,10 +266,6 @@ def test_resume_runs_what_is_missing(endpoints: Endpoints, graph: Make, tool: An
     assert set(states(ended).values()) == {"Completed"}
     assert sorted((place / "ran").read_text().split()) == ["apart", "first", "mended", "mended", "third"]
     assert Path(ended.summary["outputs"]["whole"], "out.txt").read_text() == "third"
-    with get_client(sync_client=True) as client:
-        client.set_flow_run_state(job, AwaitingRetry(), force=True)  # what the UI's Retry button does
-    endpoints.until(job, "a third run", lambda run: run.run_count >= 3)
-    assert (endpoints.wait(job).state, endpoints.wait(job).summary["runs"]) == ("Completed", 2)
 
 
 def test_a_killed_flow_is_resumed(endpoints: Endpoints, graph: Make, tool: Any, place: Path):
@@ -348,7 +339,48 @@ def test_a_stand_alone_job(endpoints: Endpoints, tool: Any, place: Path):
     assert ended.message.startswith("step 'first' failed")
     (place / "mended").touch()
     with get_client(sync_client=True) as client:
-        jobs.resume(client, client.read_flow_run(job))
+        client.set_flow_run_state(job, AwaitingRetry(), force=True)  # what the UI's Retry button does
         assert client.read_flow_run(job).name == "a job of its own"
     endpoints.until(job, "a second run", lambda run: run.run_count >= 2)
     assert endpoints.wait(job).state == "Completed"
+
+
+def test_jobs_on_workers_that_others_use_too(
+    endpoints: Endpoints, graph: Make, tool: Any, place: Path, cli: Callable[..., Any], tmp_path: Path
+):
+    """A running Dask cluster: its workers outlive jobs, and its scheduler starts again what died with one."""
+    from distributed import LocalCluster
+
+    other = tmp_path / "other"
+    other.mkdir()
+    hold = tool("hold", out="")
+    hold["component"]["command"] = f"python {TOOL} hold {other}"
+    with LocalCluster(n_workers=2, threads_per_worker=4, dashboard_address=":0") as cluster:
+        cli("compute", "create", "shared", "--type", "address", "--address", cluster.scheduler_address)
+        settings = {"default_compute": "shared", "continue_on_step_failure": False}
+        job = endpoints.start(graph({"long": hold}, **settings))
+        (first,) = endpoints.until(job, "a running step", lambda _: pids(other))
+        ended = endpoints.call(graph({"bad": tool("fail", "then", "pids"), "long": tool("hold")}, **settings))
+        assert (ended.state, states(ended)) == ("Failed", {"bad": "Failed", "long": "Cancelled"})
+        assert not any(alive(pid) for started in pids(place) for pid in started)
+        assert all(map(alive, first)), "a step of another job was stopped"
+
+        os.kill(endpoints.flow_pid(job), signal.SIGKILL)
+        endpoints.until(job, "Crashed", lambda run: run.state and run.state.is_crashed())
+        with get_client(sync_client=True) as client:
+            jobs.resume(client, client.read_flow_run(job))
+        endpoints.until(job, "a second attempt", lambda _: len(pids(other)) == 2)
+        assert not any(map(alive, first)), "two attempts run at the same time"
+
+        os.kill(parent(parent(pids(other)[1][0])), signal.SIGKILL)
+        endpoints.until(job, "a third attempt", lambda _: len(pids(other)) == 3)
+        (other / "go").touch()
+        ended = endpoints.wait(job)
+        assert (ended.state, ended.summary["steps"][0]["attempts"]) == ("Completed", 2)
+
+        kill = f"echo x >> {tmp_path}/kills; kill -9 $(ps -o ppid= -p $PPID)"
+        killer = {"component": {"type": "command", "command": kill}, "retry_settings": {"max_retries": 2}}
+        ended = endpoints.call(graph({"killer": killer}, **settings))
+        assert ended.message == "step 'killer' failed: the worker that ran it died (2 of 2 attempts)"
+        assert (tmp_path / "kills").read_text().split() == ["x", "x"]
+    cli("compute", "delete", "shared", "--yes")

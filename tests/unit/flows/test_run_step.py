@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 from pipeline_jobs import data, make_job, place
 
+from prefect_batch.blocks.component import StepRetrySettings
 from prefect_batch.flows import reuse
 from prefect_batch.flows.run_step import finished, run_step, stop, sweep_outputs
 from prefect_batch.flows.step_result import StepResult
@@ -179,7 +180,7 @@ def test_how_often_a_step_is_tried(make: Make, tmp_path: Path, dies: str, retrie
     result = run(job, "bad")
     assert (result.state, result.attempts) == ("Failed", attempts)
     assert tries.read_text().count("x") == attempts
-    assert run(job, "bad", used=attempts - 1).attempts == attempts
+    assert run(job, "bad", 2, used=attempts - 1).attempts == attempts
 
 
 def test_a_killed_step_is_tried_again_and_succeeds(make: Make, tmp_path: Path) -> None:
@@ -302,7 +303,10 @@ def test_a_worker_that_is_killed_takes_the_command_along(
     sweep_outputs(job)
     assert not hidden[0].exists()
     job.deployment.graph.jobs["s"].component.command = "true"
+    job.deployment.graph.jobs["s"].retry_settings = StepRetrySettings(max_retries=1)
     (tmp_path / "store/jobs/job-1/job.json").write_text(job.model_dump_json())
+    again = run(job, "s")  # as the scheduler of a running cluster does by itself
+    assert (again.state, again.message) == ("Failed", "the worker that ran it died (1 of 1 attempts)")
     completed(job, "s", 2)  # whose scratch folder sweeps away that of the killed worker
 
 
