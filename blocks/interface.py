@@ -6,6 +6,7 @@ for `number`, as its documents on batch endpoints call it.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, get_args
@@ -115,7 +116,7 @@ def _converted(kind: str, value: Any) -> Literals:
         "string": isinstance(value, str),
         "boolean": isinstance(value, bool),
         "integer": not isinstance(value, bool) and (isinstance(value, int) or _is_whole(value)),
-        "number": not isinstance(value, bool) and isinstance(value, (int, float)),
+        "number": not isinstance(value, bool) and isinstance(value, (int, float)) and math.isfinite(value),
     }
     if not fits[kind]:
         raise ValueError(f"{value!r} is not {_A[kind]}")

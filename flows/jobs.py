@@ -19,6 +19,7 @@ from prefect.client.schemas.filters import (
     LogFilter,
 )
 from prefect.client.schemas.objects import FlowRun, Log
+from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.sorting import FlowRunSort, LogSort
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.settings import get_current_settings
@@ -59,12 +60,7 @@ def invoke(
     client: SyncPrefectClient, endpoint: str, parameters: Mapping[str, Any], job_name: str | None = None
 ) -> FlowRun:
     """Call an endpoint; returns at once. Raises NotFound, InvalidDocument for what the server refuses."""
-    try:
-        deployment = client.read_deployment_by_name(f"{FLOW}/{endpoint}")
-    except ObjectNotFound:
-        known = [held.name for held in _endpoints(client)]
-        has = f"there are {', '.join(known)}" if known else "make one with `prefect-batch endpoint create`"
-        raise NotFound(f"endpoint {endpoint!r} does not exist: {has}") from None
+    deployment = find_endpoint(client, endpoint)
     try:
         return client.create_flow_run_from_deployment(deployment.id, parameters=dict(parameters), name=job_name)
     except PrefectHTTPStatusError as error:
@@ -72,6 +68,16 @@ def invoke(
             raise
         detail = str(error.response.json().get("detail", ""))
         raise refused(client, endpoint, parameters, detail) from None
+
+
+def find_endpoint(client: SyncPrefectClient, endpoint: str) -> DeploymentResponse:
+    """The Prefect deployment that an endpoint is. Raises NotFound naming those that there are."""
+    try:
+        return client.read_deployment_by_name(f"{FLOW}/{endpoint}")
+    except ObjectNotFound:
+        known = [held.name for held in _endpoints(client)]
+        has = f"there are {', '.join(known)}" if known else "make one with `prefect-batch endpoint create`"
+        raise NotFound(f"endpoint {endpoint!r} does not exist: {has}") from None
 
 
 def workers_online(client: SyncPrefectClient) -> bool:

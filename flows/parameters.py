@@ -48,8 +48,8 @@ def parameter_schema(default: Deployment | None, deployments: Mapping[str, Deplo
         "title": "Parameters",
         "type": "object",
         "properties": {
-            "inputs": _reference("Inputs", "inputs", 0),
-            "outputs": _reference("Outputs", "outputs", 1),
+            "inputs": _reference("Inputs", "inputs", 0) | _nothing(shown, form.inputs, known),
+            "outputs": _reference("Outputs", "outputs", 1) | _nothing(shown, form.outputs, known),
             "deployment": which,
             "settings": _reference("Settings", "settings", 3),
         },
@@ -78,12 +78,21 @@ def _reference(definition: str, title: str, position: int) -> Schema:
     return {"$ref": f"#/definitions/{definition}", "title": title, "position": position}
 
 
+def _nothing(shown: Deployment | None, part: Schema, known: Mapping[str, Deployment]) -> Schema:
+    """What is said above a part without any field, which the Run form shows as an editor of JSON."""
+    if shown is None or part["properties"]:
+        return {}
+    others = "; those of another deployment are given as JSON" if len(known) > 1 else ""
+    return {"description": f"{shown.name} has none{others}."}
+
+
 def _distinguish(schema: Schema, default: str | None, shown: Form, forms: Mapping[str, Form]) -> None:
     """Let the form's part of the schema pass every call that is right for its deployment, and check by deployment."""
     for group in _GROUPS:
         others = [getattr(form, group) for form in forms.values()]
         schema["definitions"][group.capitalize()] = _lenient(getattr(shown, group), others)
-    schema["required"] = [] if default else ["deployment"]
+    by_all = [name for name in shown.required if all(name in form.required for form in forms.values())]
+    schema["required"] = by_all + ([] if default else ["deployment"])
     schema["$defs"] = {
         f"{name}-{group}": _nullable(getattr(form, group)) for name, form in forms.items() for group in _GROUPS
     }
@@ -128,6 +137,9 @@ def _lenient(shown: Schema, others: list[Schema]) -> Schema:
             for name, schema in properties.items()
         },
         "additionalProperties": True,
+        "required": [
+            name for name in shown.get("required", ()) if all(name in other.get("required", ()) for other in others)
+        ],
     }
 
 

@@ -42,29 +42,40 @@ def check_inputs(interface: Interface, given: Mapping[str, Any]) -> dict[str, Da
     A literal may come as the value itself, or as {type, default}, {type, value} or Azure's {JobInputType, Value};
     None is as good as not given.
 
-    Raises InvalidDocument for an unknown name, a missing input, and a value that does not fit.
+    Raises InvalidDocument naming each unknown name, each missing input, and each value that does not fit.
     """
-    _check_names("inputs", given, interface.inputs)
+    wrong = _unknown("inputs", given, interface.inputs)
     values: dict[str, DataPointer | Literals] = {}
     for name, spec in interface.inputs.items():
-        value = given.get(name)
+        try:
+            value = _input(name, spec, given.get(name))
+        except InvalidDocument as error:
+            wrong.append(str(error))
+            continue
         if value is not None:
-            values[name] = (
-                check_literal(name, spec, plain_literal(name, spec, value)) if spec.is_literal else _data(name, value)
-            )
-        elif spec.default is not None:
-            values[name] = spec.default
-        elif spec.required:
-            raise InvalidDocument(f"inputs.{name} is missing: give {_expected(spec)}")
-    for name, value in values.items():
-        if isinstance(value, DataPointer):
-            _check_type(f"inputs.{name}", value.type, interface.inputs[name].type)
+            values[name] = value
+    if wrong:
+        raise InvalidDocument("; ".join(wrong))
     return values
+
+
+def _input(name: str, spec: InputSpec, value: Any) -> DataPointer | Literals | None:
+    """One input; None where it is left out and may be. Raises InvalidDocument."""
+    if value is None:
+        if spec.required:
+            raise InvalidDocument(f"inputs.{name} is missing: give {_expected(spec)}")
+        return spec.default
+    if spec.is_literal:
+        return check_literal(name, spec, plain_literal(name, spec, value))
+    pointer = _pointer(DataPointer, f"inputs.{name}", value, "JobInputType")
+    _check_type(f"inputs.{name}", pointer.type, spec.type)
+    return pointer
 
 
 def check_outputs(interface: Interface, given: Mapping[str, Any]) -> dict[str, OutputPointer]:
     """Pointers to the outputs that the call names. Raises InvalidDocument for an unknown name or type."""
-    _check_names("outputs", given, interface.outputs)
+    if wrong := _unknown("outputs", given, interface.outputs):
+        raise InvalidDocument("; ".join(wrong))
     pointers: dict[str, OutputPointer] = {}
     for name, value in given.items():
         if value is None:
@@ -74,14 +85,14 @@ def check_outputs(interface: Interface, given: Mapping[str, Any]) -> dict[str, O
     return pointers
 
 
-def _check_names(group: str, given: Mapping[str, Any], known: Mapping[str, Any]) -> None:
-    for name in given:
-        if name in known:
-            continue
-        has = f"it has {', '.join(known)}" if known else "it has none"
-        raise InvalidDocument(
-            f"{group}.{name} is no {group.removesuffix('s')} of this deployment: {did_you_mean(name, known) or has}"
-        )
+def _unknown(group: str, given: Mapping[str, Any], known: Mapping[str, Any]) -> list[str]:
+    """What there is to say of each name that is given and not known."""
+    has = f"it has {', '.join(known)}" if known else "it has none"
+    return [
+        f"{group}.{name} is no {group.removesuffix('s')} of this deployment: {did_you_mean(name, known) or has}"
+        for name in given
+        if name not in known
+    ]
 
 
 def _expected(spec: InputSpec) -> str:
@@ -116,10 +127,6 @@ def from_text(spec: InputSpec, text: str) -> Any:
     except ValueError:
         return text
     return cast("Any", value) if isinstance(value, (bool, int, float)) else text
-
-
-def _data(name: str, value: Any) -> DataPointer:
-    return _pointer(DataPointer, f"inputs.{name}", value, "JobInputType")
 
 
 def _pointer(kind: type[P], where: str, value: Any, rest_type: str) -> P:

@@ -43,12 +43,12 @@ def pipeline_form(deployment: PipelineDeployment) -> Form:
 
 
 def _input(name: str, spec: InputSpec) -> Schema:
-    said = ["Required."] if spec.required else [default_text(spec.default)] if spec.default is not None else []
+    said = [default_text(spec.default)] if spec.default is not None else []
     if not spec.is_literal:
         said.append(f"A {_what(spec.type)}, as a path, a URL or a data asset like data:heart@latest.")
     elif spec.min is not None or spec.max is not None:
         said.append(f"{spec.expected.capitalize()}.")
-    description = " ".join(filter(None, [spec.description, *said]))
+    description = " ".join(filter(None, ["Required." if spec.required else None, spec.description, *said]))
     kind = _literal(spec) if spec.is_literal else _data(spec)
     return {"title": spec.title or name, **kind, **({"description": description} if description else {})}
 

@@ -86,17 +86,32 @@ def _find(name: str, spec: InputSpec, pointer: DataPointer, client: SyncPrefectC
     else:
         location = locate(given, client)
     about = stat_of(location, where)
-    if about is None:
+    is_folder = check_found(name, spec, given, location.url, about.is_dir if about is not None else None)
+    return DataValue(
+        given=given, location=location, is_folder=is_folder, direct=(pointer.mode or spec.mode) == "direct"
+    )
+
+
+def check_found(name: str, spec: InputSpec, given: str, place: str, is_folder: bool | None) -> bool:
+    """Whether what was found for a data input is a folder. Raises NotFound, InvalidDocument for what does not fit.
+
+    Args:
+        name: of the input.
+        spec: of the input.
+        given: as the caller wrote it.
+        place: where that was looked for.
+        is_folder: None where nothing is there.
+    """
+    where = f"inputs.{name}"
+    if is_folder is None:
         if is_pattern(given):
             raise InvalidDocument(f"{where}: {given!r} is a pattern: name one file or one folder")
-        raise NotFound(f"{where}: {given!r} does not exist (looked for {location.url})")
-    if spec.type == "uri_file" and about.is_dir:
+        raise NotFound(f"{where}: {given!r} does not exist (looked for {place})")
+    if spec.type == "uri_file" and is_folder:
         raise InvalidDocument(f"{where}: {given!r} is a folder, and the deployment takes a file there")
-    if spec.type in ("uri_folder", "triton_model", "mlflow_model") and not about.is_dir:
+    if spec.type in ("uri_folder", "triton_model", "mlflow_model") and not is_folder:
         raise InvalidDocument(f"{where}: {given!r} is a file, and the deployment takes a folder there")
-    return DataValue(
-        given=given, location=location, is_folder=about.is_dir, direct=(pointer.mode or spec.mode) == "direct"
-    )
+    return is_folder
 
 
 def _place(

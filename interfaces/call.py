@@ -16,10 +16,12 @@ from ..blocks.model_source import is_registered
 from ..blocks.pipeline_deployment import PipelineDeployment
 from ..blocks.references import LocalPath, parse
 from ..blocks.settings import Document
+from ..flows import jobs
 from ..flows.inputs import PARAMS
 from ..flows.locations import locate
 from ..flows.outputs import locate_output
 from ..flows.pipeline_call import check_inputs, check_outputs, from_text
+from ..flows.pipeline_request import check_found
 from ..flows.request import route
 from ..flows.upload import upload
 from ..scoring.errors import InvalidDocument, NotFound
@@ -41,11 +43,12 @@ def load_call(path: Path) -> dict[str, Any]:
 
 
 def interface_of(client: SyncPrefectClient, endpoint: str, deployment: str | None) -> Interface | None:
-    """What the pipeline takes that a call would go to; None for a model, and where a call would go nowhere."""
+    """What the pipeline takes that a call would go to; None for a model. Raises NotFound where it would go nowhere."""
     try:
         found = route(client, endpoint, deployment)
     except NotFound:
-        return None  # the call itself will say it
+        jobs.find_endpoint(client, endpoint)  # one that is not there is told as such
+        raise
     return found.interface if isinstance(found, PipelineDeployment) else None
 
 
@@ -166,6 +169,8 @@ def bring_within_reach(
         spec = interface.inputs[name] if interface is not None else None
         if name == PARAMS if spec is None else spec.is_literal or _is_model(spec, value):
             continue
+        if spec is not None:
+            _check_local(name, spec, value if isinstance(value, str) else value["path"])
         inputs[name] = _each_path(value, lambda path: _reachable(path, client, elsewhere))
     outputs: dict[str, Any] = parameters.get("outputs", {})
     for name, value in outputs.items():
@@ -175,6 +180,12 @@ def bring_within_reach(
 def _is_model(spec: InputSpec, value: Any) -> bool:
     """Whether a model of MLflow's registry, which the worker fetches."""
     return spec.type in MODELS and is_registered(value if isinstance(value, str) else value["path"])
+
+
+def _check_local(name: str, spec: InputSpec, given: str) -> None:
+    """Refuse a local file or folder that is not there or not what a pipeline takes, before there is a job."""
+    if (path := _absolute(given)) is not None:
+        check_found(name, spec, given, path, Path(path).is_dir() if Path(path).exists() else None)
 
 
 def _each_path(value: Any, change: Callable[[str], str]) -> Any:

@@ -154,14 +154,7 @@ def test_lists_and_details(cli: Cli, name: str, script_deployment: Write):
     ("arguments", "message"),
     [
         (["invoke", "nowhere", "--input", "/"], "endpoint 'nowhere' does not exist"),
-        (["invoke", "nowhere", "--input", "/not/there"], "input '/not/there' does not exist"),
-        (["invoke", "nowhere", "--set", "x"], "write KEY=VALUE"),
-        (["invoke", "nowhere", "--input", "/", "--set", "mini_batch_sise=2"], "did you mean mini_batch_size?"),
-        (["invoke", "nowhere", "--input", "no-store:x"], "'no-store' does not exist"),
-        (["invoke", "nowhere", "--input", "no-store:x"], "a local file of that name is ./no-store:x"),
-        (["invoke", "nowhere", "--input", "data:no-asset@latest"], "data asset 'no-asset' does not exist"),
-        (["invoke", "nowhere", "--input", "/", "--output", "no-store:x"], "'no-store' does not exist"),
-        (["invoke", "nowhere", "--input", "/", "--output", "https://host/x"], "can only be read"),
+        (["invoke", "nowhere", "--set", "inputs.note=hi"], "endpoint 'nowhere' does not exist"),
         (["job", "download", "x", "-p", "s3://bucket/x"], "-p 's3://bucket/x': must be a folder on this machine"),
         (["run", "-f", "x", "--input", "x", "--output", "s3://bucket/x"], "must be a folder on this machine"),
         (["datastore", "create", "x", "--type", "local", "--path", "s3://b/x"], "must be a folder on this machine"),
@@ -184,9 +177,31 @@ def test_mistakes_get_one_line(cli: Cli, arguments: list[str], message: str):
     assert "Traceback" not in done.stderr
 
 
+def test_mistakes_in_a_call_get_one_line(cli: Cli, name: str, script_deployment: Write):
+    cli("endpoint", "create", name)
+    cli("deployment", "create", "-f", script_deployment(RUN), "-e", name, "--set-default")
+    for arguments, message in [
+        (["--input", "/not/there"], "input '/not/there' does not exist"),
+        (["--set", "x"], "write KEY=VALUE"),
+        (["--input", "/", "--set", "mini_batch_sise=2"], "did you mean mini_batch_size?"),
+        (["--input", "no-store:x"], "'no-store' does not exist"),
+        (["--input", "no-store:x"], "a local file of that name is ./no-store:x"),
+        (["--input", "data:no-asset@latest"], "data asset 'no-asset' does not exist"),
+        (["--input", "/", "--output", "no-store:x"], "'no-store' does not exist"),
+        (["--input", "/", "--output", "https://host/x"], "can only be read"),
+        (["--set", "inputs.note=hi", "--deployment", "nothing"], "Deployment 'nothing' not found for endpoint"),
+    ]:
+        said = cli("invoke", name, *arguments, code=1).stderr
+        assert message in said and len(said.strip().splitlines()) == 1, said
+    assert name not in cli("job", "list").stdout
+
+
 def test_a_call_without_data_or_deployment_says_how_to_name_them(cli: Cli, name: str, script_deployment: Write):
     cli("endpoint", "create", name)
-    assert "name one with --deployment" in cli("invoke", name, "--input", "/", code=1).stderr
+    said = cli("invoke", name, "--input", "/", code=1).stderr
+    assert "name one, or set one with `prefect-batch endpoint update" in said
+        "name one, or set one with `prefect-batch endpoint update" in cli("invoke", name, "--input", "/", code=1).stderr
+    )
     cli("deployment", "create", "-f", script_deployment(RUN), "-e", name, "--set-default")
     assert "name the data with --input" in cli("invoke", name, code=1).stderr
     wrong = cli("invoke", "--name", name, "--set", "inputs.data.pat", "x", code=1).stderr

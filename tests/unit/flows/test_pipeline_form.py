@@ -85,7 +85,7 @@ def test_each_input_has_a_typed_field_in_the_form() -> None:
     assert shown["exact"] == {"title": "exact", "type": "boolean", "description": "Default: false."}
     assert shown["strict"] == {"title": "strict", "enum": [True, False], "description": "Default: true."}
     assert shown["note"] == {"title": "note", "type": "string", "description": "Required."}
-    assert shown["data"]["description"].startswith("What to score. Required. A folder, as a path, a URL or ")
+    assert shown["data"]["description"].startswith("Required. What to score. A folder, as a path, a URL or ")
     assert [branch["title"] for branch in shown["data"]["anyOf"]] == ["path", "path with type"]
     outputs = schema_of(PIPELINE)["definitions"]["Outputs"]["properties"]
     assert outputs["scores"]["description"].startswith("The table. A folder that is not there yet")
@@ -184,6 +184,22 @@ def test_bad_calls_of_the_default_alone_and_beside_others(parameters: dict[str, 
 )
 def test_bad_calls_of_another_deployment(parameters: dict[str, Any], said: str) -> None:
     assert said in refusal(parameters, PIPELINE, MODEL, HELLO, TRAIN)
+
+
+def test_what_every_deployment_requires_is_required_in_the_form() -> None:
+    shown = schema_of(PIPELINE, pipeline("other", {"data": {"type": "uri_file"}, "note": {"type": "integer"}}))
+    assert shown["definitions"]["Inputs"]["required"] == ["data", "note"] and shown["required"] == ["inputs"]
+    shown = schema_of(PIPELINE, pipeline("other", {"data": {"optional": True}, "note": {"type": "string"}}))
+    assert shown["definitions"]["Inputs"]["required"] == ["note"] and shown["required"] == ["inputs"]
+    shown = schema_of(PIPELINE, HELLO)
+    assert shown["definitions"]["Inputs"]["required"] == [] and shown["required"] == []
+
+
+def test_a_pipeline_without_inputs_says_so_in_the_form() -> None:
+    assert schema_of(HELLO)["properties"]["inputs"]["description"] == "hello has none."
+    said = schema_of(HELLO, PIPELINE)["properties"]["outputs"]["description"]
+    assert said == "hello has none; those of another deployment are given as JSON."
+    assert "description" not in schema_of(PIPELINE, HELLO)["properties"]["inputs"]
 
 
 def test_two_models_with_parameters_of_one_name() -> None:

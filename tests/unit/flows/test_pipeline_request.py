@@ -70,7 +70,13 @@ def test_literal_values(given: dict[str, Any], values: dict[str, Any]) -> None:
     [
         ({"score_mod": "append"}, r"inputs\.score_mod is no input of this deployment: did you mean score_mode\?"),
         ({"zzz": 1}, r"inputs\.zzz is no input of this deployment: it has data, table, "),
+        (
+            {"zzz": 1, "folds": 0, "data": None},
+            r"zzz is no input .*; inputs\.data is missing: .*; inputs\.folds: 0 is not",
+        ),
         ({"folds": "5"}, r"inputs\.folds: '5' is not a whole number"),
+        ({"rate": float("nan")}, r"inputs\.rate: nan is not a number"),
+        ({"rate": float("inf")}, r"inputs\.rate: inf is not a number"),
         ({"folds": 12}, r"inputs\.folds: 12 is not a whole number from 1 to 9"),
         ({"folds": True}, r"inputs\.folds: True is not a whole number"),
         ({"exact": "yes"}, r"inputs\.exact: 'yes' is not true or false"),

@@ -174,3 +174,24 @@ def test_a_pipelines_data_is_brought_within_reach_and_nothing_else(
         "inputs": {"data": {"path": f"{tmp_path}/data", "type": "uri_folder"}, "note": "data", "model": "models:/m/1"},
         "outputs": {"scores": f"{tmp_path}/new/"},
     }
+
+
+def test_local_data_of_a_pipeline_is_looked_at_before_there_is_a_job(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "a.csv").touch()
+    interface = Interface.model_validate({"inputs": {"data": {}, "table": {"type": "uri_file"}}})
+    for name, given, message in [
+        ("data", "nowhere", r"inputs\.data: 'nowhere' does not exist \(looked for /.*/nowhere\)"),
+        ("data", "*.csv", r"inputs\.data: '\*\.csv' is a pattern: name one file or one folder"),
+        ("data", "a.csv", r"inputs\.data: 'a\.csv' is a file, and the deployment takes a folder there"),
+        ("table", "folder", r"inputs\.table: 'folder' is a folder, and the deployment takes a file there"),
+    ]:
+        for value in (given, {"path": given}):
+            with pytest.raises((NotFound, InvalidDocument), match=message):
+                bring_within_reach({"inputs": {name: value}}, None, interface)
+    given = {"inputs": {"data": "folder", "table": "a.csv"}}
+    bring_within_reach(given, None, interface)
+    assert given["inputs"] == {"data": f"{tmp_path}/folder", "table": f"{tmp_path}/a.csv"}
