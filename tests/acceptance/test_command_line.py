@@ -200,8 +200,6 @@ def test_a_call_without_data_or_deployment_says_how_to_name_them(cli: Cli, name:
     cli("endpoint", "create", name)
     said = cli("invoke", name, "--input", "/", code=1).stderr
     assert "name one, or set one with `prefect-batch endpoint update" in said
-        "name one, or set one with `prefect-batch endpoint update" in cli("invoke", name, "--input", "/", code=1).stderr
-    )
     cli("deployment", "create", "-f", script_deployment(RUN), "-e", name, "--set-default")
     assert "name the data with --input" in cli("invoke", name, code=1).stderr
     wrong = cli("invoke", "--name", name, "--set", "inputs.data.pat", "x", code=1).stderr
