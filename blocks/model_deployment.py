@@ -6,18 +6,17 @@ Each `deployment create` makes a new version, a document that is never changed; 
 from __future__ import annotations
 
 import ast
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from prefect.blocks.core import Block
 from pydantic import Field, field_validator
 
 from ..scoring.errors import InvalidDocument
+from .deployment_version import DeploymentVersion
 from .documents import validate
 from .interface import ModelType
 from .model_params import ParamsSchema
-from .names import Name, strip_reference, version_name
+from .names import strip_reference
 from .settings import Document, InstanceCount, ModelSettings
 from .snapshot import Snapshot
 
@@ -55,26 +54,19 @@ class ModelSource(Document):
     path: str
 
 
-class ModelDeployment(Block):
+class ModelDeployment(DeploymentVersion):
     """One version of a model deployment behind a batch endpoint. Immutable: a change makes a new version."""
 
     _block_type_name = "Model Deployment"
     _block_type_slug = "model-deployment"
 
-    name: Name
-    endpoint_name: Name
     type: Literal["model"] = "model"
-    description: str | None = None
-    tags: dict[str, Any] = Field(default_factory=dict)
-    properties: dict[str, Any] = Field(default_factory=dict)
     model: str | ModelSource | None = Field(default=None, description="A folder or file, or a registered model.")
     code_configuration: CodeConfiguration | None = None
     environment: str | dict[str, Any] | None = Field(default=None, description="Recorded; jobs use the worker's.")
     compute: str = Field(default="local", description="Name of a Compute Cluster.")
     resources: Resources | None = None
     settings: ModelSettings = Field(default_factory=ModelSettings)
-    version: int = 0
-    created_at: datetime = Field(default_factory=lambda: datetime.now(UTC))
     model_snapshot: Snapshot | None = None
     code_snapshot: Snapshot | None = None
     params_schema: ParamsSchema | None = Field(default=None, description="Parameters of the model; null if not known.")
@@ -83,11 +75,6 @@ class ModelDeployment(Block):
     @classmethod
     def _compute_name(cls, value: str) -> str:
         return strip_reference(value)
-
-    @property
-    def document_name(self) -> str:
-        """Name of the block document of this version."""
-        return version_name(self.endpoint_name, self.name, self.version)
 
     @property
     def model_reference(self) -> str | None:

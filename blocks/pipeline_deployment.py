@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any, Literal
 
-from prefect.blocks.core import Block
 from pydantic import Field
 
 from ..scoring.errors import InvalidDocument
 from .component import PipelineComponent
+from .deployment_version import DeploymentVersion
 from .documents import validate
 from .interface import Interface
-from .names import Name, version_name
 from .pipeline_settings import PipelineSettings
 from .snapshot import Snapshot
 
@@ -20,18 +18,13 @@ _SYSTEM_KEYS = {"version", "created_at", "interface", "graph", "code_snapshot"}
 _SOURCES = ("flow", "component", "job_definition")
 
 
-class PipelineDeployment(Block):
+class PipelineDeployment(DeploymentVersion):
     """One version of a pipeline deployment behind a batch endpoint. Immutable: a change makes a new version."""
 
     _block_type_name = "Pipeline Deployment"
     _block_type_slug = "pipeline-deployment"
 
-    name: Name
-    endpoint_name: Name
     type: Literal["pipeline"] = "pipeline"
-    description: str | None = None
-    tags: dict[str, Any] = Field(default_factory=dict)
-    properties: dict[str, Any] = Field(default_factory=dict)
     flow: str | None = Field(default=None, description="A Prefect flow: pipelines.py:score_with_preprocessing.")
     code: str | None = Field(default=None, description="Folder to copy; by default the one with the flow's file.")
     component: str | dict[str, Any] | None = Field(
@@ -39,16 +32,9 @@ class PipelineDeployment(Block):
     )
     job_definition: str | None = Field(default=None, description="azureml:<job>: a job that ran.")
     settings: PipelineSettings = Field(default_factory=PipelineSettings)
-    version: int = 0
-    created_at: datetime = Field(default_factory=lambda: datetime.now(UTC))
     interface: Interface = Field(default_factory=Interface)
     graph: PipelineComponent | None = Field(default=None, description="The whole component; null for a flow.")
     code_snapshot: Snapshot | None = Field(default=None, description="Of a flow's folder.")
-
-    @property
-    def document_name(self) -> str:
-        """Name of the block document of this version."""
-        return version_name(self.endpoint_name, self.name, self.version)
 
     @property
     def compute(self) -> str:
