@@ -1,7 +1,4 @@
-"""A model deployment: a model, perhaps a scoring script, the compute and the settings that jobs start from.
-
-Each `deployment create` makes a new version, a document that is never changed; jobs record the version they ran.
-"""
+"""A model deployment: a model, perhaps a scoring script, the compute and the settings that jobs start from."""
 
 from __future__ import annotations
 
