@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -18,7 +18,7 @@ from prefect.client.schemas.filters import (
     FlowRunFilter,
     LogFilter,
 )
-from prefect.client.schemas.objects import FlowRun, Log
+from prefect.client.schemas.objects import FlowRun, Log, State
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.sorting import FlowRunSort, LogSort
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
@@ -36,7 +36,12 @@ from .stand_alone import FLOW as STAND_ALONE
 
 POLL_SECONDS = 0.5
 _JOBS = FlowFilter.model_validate({"name": {"any_": [FLOW, STAND_ALONE]}})
-_TOLD_BY_STATES = ("Beginning flow run ", "Finished in state ", "Task run failed with state: ")
+_LAST = "Finished in state "
+_LAST_SECONDS = 5.0
+"""How long the last lines of a job may take to the server after its last state."""
+_CLOCKS = timedelta(seconds=10)
+"""How far the clocks of server and worker may be apart."""
+_TOLD_BY_STATES = ("Beginning flow run ", _LAST, "Task run failed with state: ")
 """How Prefect's own lines begin that say once more what a job's states say."""
 
 
@@ -156,17 +161,30 @@ def follow(
     `on_log` receives what the job itself says, and warnings of its scoring processes.
     """
     seen: set[UUID] = set()
+    until = float("inf")
     while True:
         flow_run = client.read_flow_run(flow_run_id)
-        ended = flow_run.state is not None and flow_run.state.is_final()
         on_progress(flow_run, progress_of(client, flow_run_id))
-        for log in _logs(client, flow_run):
-            if log.id not in seen:
+        logs = _logs(client, flow_run)
+        for log in logs:
+            if log.id not in seen and not log.message.startswith(_TOLD_BY_STATES):
                 on_log(log.message)
             seen.add(log.id)
-        if ended:
-            return flow_run
+        if flow_run.state is not None and flow_run.state.is_final():
+            until = min(until, time.monotonic() + _LAST_SECONDS)
+            if time.monotonic() >= until or not _more_to_come(flow_run, flow_run.state, logs):
+                return flow_run
         time.sleep(POLL_SECONDS)
+
+
+def _more_to_come(flow_run: FlowRun, state: State[Any], logs: list[Log]) -> bool:
+    """Whether a job that has ended by itself has lines on their way: they reach the server after its state."""
+    if not (state.is_completed() or state.is_failed()):
+        return False
+    return not any(
+        log.flow_run_id == flow_run.id and log.message.startswith(_LAST) and log.timestamp > state.timestamp - _CLOCKS
+        for log in logs
+    )
 
 
 def _logs(client: SyncPrefectClient, flow_run: FlowRun) -> list[Log]:
@@ -187,8 +205,7 @@ def _logs(client: SyncPrefectClient, flow_run: FlowRun) -> list[Log]:
             }
         )
         found += client.read_logs(only, limit=200, sort=LogSort.TIMESTAMP_DESC)
-    told = (log for log in found if not log.message.startswith(_TOLD_BY_STATES))
-    return sorted(told, key=lambda log: log.timestamp)
+    return sorted(found, key=lambda log: log.timestamp)
 
 
 def cancel(client: SyncPrefectClient, flow_run: FlowRun) -> None:

@@ -269,7 +269,9 @@ def test_a_pipeline_job_from_its_file(
     (tmp_path / "job.yml").write_text(json.dumps(job))
     name = f"alone-{uuid.uuid4().hex[:8]}"
     arguments = ["--set", "inputs.data.path=items-1", "inputs.folds=7", "--name", name, "--stream"]
-    made = cli("job", "create", "-f", "job.yml", *arguments, cwd=tmp_path).stdout.strip()
+    created = cli("job", "create", "-f", "job.yml", *arguments, cwd=tmp_path)
+    made = created.stdout.strip()
+    assert "\nstep tell: Completed in " in created.stderr  # what is said last arrives, too
     cli("job", "download", name, "--output-name", "scores", "-p", tmp_path / "down")
     assert told(tmp_path / "down" / "named-outputs" / "scores" / "scores.json") == [
         ["item-00000.txt"],
