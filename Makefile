@@ -29,7 +29,7 @@ demo-stop: setup ## Stop the server that `make demo KEEP=1` left running.
 	@$(BIN)/python examples/demo.py --stop
 
 test: check ## Run the checks and the whole test suite; tests that had to be skipped are listed at the end.
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal --durations=25
 
 check: setup ## Lint, check the format and the types.
 	$(BIN)/ruff check .
