@@ -6,8 +6,10 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -39,15 +41,25 @@ def clone() -> Path:
     return folder
 
 
-def run(blocks: Sequence[str], folder: Path, seconds: float = 900) -> subprocess.CompletedProcess[str]:
-    """Run the blocks in one shell and in their order. Fails at the first command that does."""
+def run(blocks: Sequence[str], folder: Path, seconds: float = 800) -> subprocess.CompletedProcess[str]:
+    """Run the blocks in one shell and in their order. Fails at the first command that does, or when time is up."""
     lines = ["set -euo pipefail", ". .venv/bin/activate"]
     for block in blocks:
         lines += [f"echo + {shlex.quote(block.splitlines()[0])} >&2", block]
-    done = subprocess.run(
-        ["bash", "-c", "\n".join(lines)], cwd=folder, capture_output=True, text=True, timeout=seconds, check=False
-    )
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    command = ["bash", "-c", "\n".join(lines)]
+    with (
+        tempfile.TemporaryFile("w+") as stdout,
+        tempfile.TemporaryFile("w+") as stderr,
+        subprocess.Popen(command, cwd=folder, stdout=stdout, stderr=stderr, start_new_session=True) as shell,
+    ):
+        try:
+            code: int | str = shell.wait(seconds)
+        except subprocess.TimeoutExpired:
+            os.killpg(shell.pid, signal.SIGKILL)  # the command that hangs too, not its shell alone
+            code = f"not ended after {seconds:g} s"
+        stdout.seek(0), stderr.seek(0)
+        done = subprocess.CompletedProcess(command, shell.wait(), stdout.read(), stderr.read())
+    assert code == 0, f"{code}\n{done.stdout[-3000:]}{done.stderr[-3000:]}"
     return done
 
 

@@ -365,11 +365,11 @@ def test_literal_inputs_reach_the_script(
     code.write_text(code.read_text().replace("def run(mini_batch):", "def run(mini_batch, factor: int = 1):"))
     endpoints.deploy(path, "params")
     data = str(numbered_files(3))
-    ended = endpoints.run("params", data, inputs={"data": data, "params": {"factor": "7"}})
+    ended = endpoints.call("params", inputs={"data": data, "params": {"factor": "7"}})
     assert ended.state == "Completed", ended.message
     assert ended.predictions.decode().split() == ["prediction", "21", "21", "21"]
     for wrong, message in (({"factr": 1}, "factr"), ({"factor": "much"}, "factor")):
-        ended = endpoints.run("params", data, inputs={"data": data, "params": wrong})
+        ended = endpoints.call("params", inputs={"data": data, "params": wrong})
         assert ended.state == "Failed" and message in ended.message and not ended.folder.exists()
 
 

@@ -111,7 +111,8 @@ def test_nobodys_version_is_lost(client: SyncPrefectClient, name: str) -> None:
 
     code = (
         "import sys\nfrom prefect.client.orchestration import get_client\n"
-        "from prefect_batch.blocks.data_asset import DataAsset, create_version\n"
+        "from prefect_batch.blocks.data_asset import DataAsset\n"
+        "from prefect_batch.blocks.versions import create_version\n"
         "with get_client(sync_client=True) as client:\n"
         "    for number in range(3):\n"
         "        asset = DataAsset(name=sys.argv[1], path=f'/{sys.argv[2]}-{number}')\n"
@@ -124,6 +125,7 @@ def test_nobodys_version_is_lost(client: SyncPrefectClient, name: str) -> None:
         got = list(pool.map(one, range(6)))
     for other in others:
         got += other.communicate(timeout=120)[0].split()
+        assert other.returncode == 0
     assert sorted(got, key=int) == [str(number) for number in range(1, 13)]
     paths = {asset.path for asset in list_versions(DataAsset, client, name)}
     assert paths == {f"/{number}" for number in range(6)} | {

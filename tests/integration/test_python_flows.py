@@ -12,6 +12,7 @@ from pathlib import Path
 import dask.config
 import pytest
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import TaskRunFilter
 from storage_servers import S3Bucket
 
 from prefect_batch.blocks import store
@@ -114,7 +115,7 @@ def test_a_failed_flow_leaves_no_output_and_goes_on_where_it_stopped(
                 stream.write(line + "\\n")
 
         @task
-        def prepare(path: Path, prepared: OutputFolder) -> str:
+        def prepare_once(path: Path, prepared: OutputFolder) -> str:
             note(f"prepare {{path.name}}")
             (prepared / path.name).write_text(path.read_text() + "!")
             return path.name
@@ -130,7 +131,7 @@ def test_a_failed_flow_leaves_no_output_and_goes_on_where_it_stopped(
         @flow
         def main(data: InputFolder, out: OutputFolder):
             prepared = folder("prepared")
-            names = prepare.map(sorted(data.iterdir()), prepared)
+            names = prepare_once.map(sorted(data.iterdir()), prepared)
             pick.submit(prepared.input, names, out)  # and nobody looks
         """,
     )
@@ -151,11 +152,8 @@ def test_a_failed_flow_leaves_no_output_and_goes_on_where_it_stopped(
     assert (place(ended, "out") / "all").read_text() == "0!1!"
     assert ended.summary["runs"] == 2
     with get_client(sync_client=True) as client:
-        states = [
-            run.state.name
-            for run in client.read_task_runs(limit=200)
-            if run.name.startswith("prepare") and run.state is not None
-        ]
+        named = TaskRunFilter.model_validate({"name": {"like_": "prepare_once"}})
+        states = [run.state.name for run in client.read_task_runs(task_run_filter=named) if run.state is not None]
     assert states.count("Cached") == 2
 
 
