@@ -55,6 +55,8 @@ class JobRecord(BaseModel):
     overrides: dict[str, Any] = Field(default_factory=dict)
     created_at: datetime = Field(default_factory=lambda: datetime.now(UTC))
     submitted_by: str | None = None
+    caller: str | None = None
+    """The principal that the job runs as; None for one that came in through Prefect itself."""
     versions: dict[str, str] = Field(default_factory=dict)
     root: str
     """Reference of the job's folder."""

@@ -62,12 +62,29 @@ class Progress:
 
 
 def invoke(
-    client: SyncPrefectClient, endpoint: str, parameters: Mapping[str, Any], job_name: str | None = None
+    client: SyncPrefectClient,
+    endpoint: str,
+    parameters: Mapping[str, Any],
+    job_name: str | None = None,
+    caller: str | None = None,
+    idempotency_key: str | None = None,
 ) -> FlowRun:
-    """Call an endpoint; returns at once. Raises NotFound, InvalidDocument for what the server refuses."""
+    """Call an endpoint; returns at once. Raises NotFound, InvalidDocument for what the server refuses.
+
+    Args:
+        client: of the Prefect server.
+        endpoint: name of the endpoint.
+        parameters: `inputs`, `outputs`, `deployment`, `settings`.
+        job_name: instead of a name made up.
+        caller: the principal that the job runs as, where something in front of Prefect knows it.
+        idempotency_key: a call with the key of an earlier one gets that one's job, also when both arrive at once.
+    """
     deployment = find_endpoint(client, endpoint)
+    given = dict(parameters) | ({"caller": caller} if caller is not None else {})
     try:
-        return client.create_flow_run_from_deployment(deployment.id, parameters=dict(parameters), name=job_name)
+        return client.create_flow_run_from_deployment(
+            deployment.id, parameters=given, name=job_name, idempotency_key=idempotency_key
+        )
     except PrefectHTTPStatusError as error:
         if error.response.status_code != 409:
             raise

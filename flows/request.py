@@ -34,6 +34,7 @@ class Request(Document):
     outputs: dict[str, Any] = Field(default_factory=dict)
     deployment: str | None = None
     settings: dict[str, Any] = Field(default_factory=dict)
+    caller: str | None = None
 
 
 class _ModelSettings(Document):
@@ -60,7 +61,8 @@ def record(client: SyncPrefectClient, call: Mapping[str, Any], job_id: str, root
     else:
         overrides = validate(_ModelSettings, {"settings": request.settings}, "parameters").settings
         job = make_job(client, job_id, found, compute, root, request.inputs, request.outputs, overrides)
-    job.endpoint, job.submitted_by = request.endpoint, by or user()
+    job.endpoint, job.caller = request.endpoint, request.caller
+    job.submitted_by = request.caller or by or user()
     job.save()
     return job
 

@@ -4,6 +4,8 @@ BatchError                      what a user sees as one line
 ├── InvalidDocument             a YAML file or request that says something impossible
 ├── NotFound                    a name that nothing stands behind
 ├── AlreadyExists               a name or an output path that is taken
+├── Unauthenticated             a caller who does not prove who they are
+├── Forbidden                   a caller who may not do that
 ├── NoServer                    no Prefect server is configured, or it does not answer
 ├── NoItems                     an input without a single file to score
 ├── JobFailed                   a job that ended without its output
@@ -43,6 +45,14 @@ class NotFound(BatchError):
 
 class AlreadyExists(BatchError):
     """That name is taken."""
+
+
+class Unauthenticated(BatchError):
+    """A valid token is needed."""
+
+
+class Forbidden(BatchError):
+    """That is not allowed."""
 
 
 class NoServer(BatchError):
