@@ -123,17 +123,17 @@ def _name_the_only(
     output: str | None,
     interface: Interface,
 ) -> None:
-    """What `--input` and `--output` mean to a pipeline: the only one that it has."""
+    """What `--input` and `--output-path` mean to a pipeline: the only one that it has."""
     data = {"path": inputs[0]} | ({"type": input_type} if input_type else {}) if inputs else None
     for option, group, given, names in (
         ("--input", "inputs", data, interface.data_inputs),
-        ("--output", "outputs", {"path": output} if output is not None else None, list(interface.outputs)),
+        ("--output-path", "outputs", {"path": output} if output is not None else None, list(interface.outputs)),
     ):
         if given is None:
             continue
         if len(names) != 1:
             has = f"it has {', '.join(names)}: --set {group}.NAME.path=PATH names one" if names else "it has none"
-            raise InvalidDocument(f"{option} is for a pipeline with one data {option.removeprefix('--')}, and {has}")
+            raise InvalidDocument(f"{option} is for a pipeline with one data {group[:-1]}, and {has}")
         if names[0] in found[group]:
             raise InvalidDocument(f"{option} and {group}.{names[0]} both name a place: give one of them")
         found[group][names[0]] = given

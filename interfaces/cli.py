@@ -51,7 +51,7 @@ def invoke(
     ] = None,
     output: Annotated[
         str | None,
-        Parameter(name=["--output", "--output-path"], help="Folder for the output: a path, URL or datastore."),
+        Parameter(name="--output-path", help="Folder for the output: a path, URL or datastore."),
     ] = None,
     file: InputsFile = None,
     set: Set = [],  # noqa: B006
@@ -98,7 +98,9 @@ def run(
     *,
     file: File,
     input: Input = [],  # noqa: B006
-    output: Annotated[LocalFolder, Parameter(help="Folder for all files of the job; must be new or empty.")],
+    output: Annotated[
+        LocalFolder, Parameter(name="--output-path", help="Folder for all files of the job; must be new or empty.")
+    ],
     input_type: InputType = None,
     include: Include = [],  # noqa: B006
     exclude: Exclude = [],  # noqa: B006
@@ -106,7 +108,7 @@ def run(
 ) -> None:
     """Try a deployment out on this machine: no server, no endpoint, the same code, the same files.
 
-    Example: prefect-batch run -f deployment.yml --input data/ --output out/
+    Example: prefect-batch run -f deployment.yml --input data/ --output-path out/
     """
     from ..blocks.deployment import load_deployment
     from ..blocks.interface import Interface

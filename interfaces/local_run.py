@@ -95,10 +95,10 @@ def run_pipeline(
 def _prepare(call: dict[str, Any], output: Path) -> Folder:
     """The folder for all files of a trial run. Raises InvalidDocument, AlreadyExists."""
     if "outputs" in call:
-        raise InvalidDocument("outputs: a trial run writes all that it makes below --output: leave outputs out")
+        raise InvalidDocument("outputs: a trial run writes all that it makes below --output-path: leave outputs out")
     target = output.expanduser().absolute()
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise AlreadyExists(f"--output {output}: is not an empty folder, and nothing is overwritten: name a new one")
+        raise AlreadyExists(f"--output-path {output}: not an empty folder, and nothing is overwritten: name a new one")
     return Folder(str(target))
 
 

@@ -156,7 +156,7 @@ def test_lists_and_details(cli: Cli, name: str, script_deployment: Write):
         (["invoke", "nowhere", "--input", "/"], "endpoint 'nowhere' does not exist"),
         (["invoke", "nowhere", "--set", "inputs.note=hi"], "endpoint 'nowhere' does not exist"),
         (["job", "download", "x", "-p", "s3://bucket/x"], "-p 's3://bucket/x': must be a folder on this machine"),
-        (["run", "-f", "x", "--input", "x", "--output", "s3://bucket/x"], "must be a folder on this machine"),
+        (["run", "-f", "x", "--input", "x", "--output-path", "s3://bucket/x"], "must be a folder on this machine"),
         (["datastore", "create", "x", "--type", "local", "--path", "s3://b/x"], "must be a folder on this machine"),
         (["endpoint", "create", "-f", "/not/there.yml"], "/not/there.yml: no such file"),
         (["endpoint", "create", "a_b"], "endpoint: name: 'a_b' must be 3 to 32 letters"),
@@ -187,8 +187,8 @@ def test_mistakes_in_a_call_get_one_line(cli: Cli, name: str, script_deployment:
         (["--input", "no-store:x"], "'no-store' does not exist"),
         (["--input", "no-store:x"], "a local file of that name is ./no-store:x"),
         (["--input", "data:no-asset@latest"], "data asset 'no-asset' does not exist"),
-        (["--input", "/", "--output", "no-store:x"], "'no-store' does not exist"),
-        (["--input", "/", "--output", "https://host/x"], "can only be read"),
+        (["--input", "/", "--output-path", "no-store:x"], "'no-store' does not exist"),
+        (["--input", "/", "--output-path", "https://host/x"], "can only be read"),
         (["--set", "inputs.note=hi", "--deployment", "nothing"], "Deployment 'nothing' not found for endpoint"),
     ]:
         said = cli("invoke", name, *arguments, code=1).stderr
@@ -245,7 +245,7 @@ def test_run_without_a_server(
     monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
     monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "home"))
     path, data, out = script_deployment(RUN, mini_batch_size=2), numbered_files(5), tmp_path / "out"
-    done = cli("run", "-f", path, "--input", data, "--output", out)
+    done = cli("run", "-f", path, "--input", data, "--output-path", out)
     assert done.stdout.strip() == str(out / "score" / "predictions.csv")
     assert sorted(p.name for p in out.iterdir()) == [
         "errors.jsonl",
@@ -259,11 +259,11 @@ def test_run_without_a_server(
         "summary.json",
     ]
     assert not (tmp_path / "home" / "prefect.db").exists()
-    assert "not an empty folder" in cli("run", "-f", path, "--input", data, "--output", out, code=1).stderr
-    elsewhere = ("--set", "outputs.score.path=x", "--output", tmp_path / "out2")
+    assert "not an empty folder" in cli("run", "-f", path, "--input", data, "--output-path", out, code=1).stderr
+    elsewhere = ("--set", "outputs.score.path=x", "--output-path", tmp_path / "out2")
     assert "leave outputs out" in cli("run", "-f", path, "--input", data, *elsewhere, code=1).stderr
     bad = script_deployment(FAIL, name="failing", retry_settings="{max_retries: 1}")
-    failed = cli("run", "-f", bad, "--input", data, "--output", tmp_path / "out2", code=1)
+    failed = cli("run", "-f", bad, "--input", data, "--output-path", tmp_path / "out2", code=1)
     assert "nothing was scored: all 5 files failed; first: item-00000.txt: ValueError: on purpose" in failed.stderr
     assert len((tmp_path / "out2" / "errors.jsonl").read_text().splitlines()) == 5
 

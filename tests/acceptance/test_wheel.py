@@ -131,7 +131,7 @@ def check_predictions(path: Path, venv: Path) -> None:
 
 
 def test_a_trial_run(venv: Path, hostile: Path, environment: dict[str, str]):
-    command = [venv / "bin" / "prefect-batch", "run", "-f", "deployment.yml", "--input", "data", "--output", "out"]
+    command = [venv / "bin" / "prefect-batch", "run", "-f", "deployment.yml", "--input", "data", "--output-path", "out"]
     run(*command, cwd=hostile, env=environment, timeout=100)
     check_predictions(hostile / "out" / "score" / "predictions.csv", venv)
 
@@ -157,5 +157,5 @@ def own_server(venv: Path, hostile: Path, environment: dict[str, str]) -> Iterat
 def test_a_job(own_server: Callable[..., str], venv: Path, hostile: Path):
     own_server("endpoint", "create", "names")
     own_server("deployment", "create", "-f", "deployment.yml", "--set-default")
-    own_server("invoke", "names", "--input", "data", "--output", "predictions", "--stream")
+    own_server("invoke", "names", "--input", "data", "--output-path", "predictions", "--stream")
     check_predictions(hostile / "predictions" / "predictions.csv", venv)

@@ -241,15 +241,17 @@ def test_a_trial_run_on_this_machine(
 ) -> None:
     numbered_files(1)
     path = write("pipe", INPUTS)
-    call = ["--set", "inputs.data.path=items-1", "inputs.note=007", "--output", "out"]
+    call = ["--set", "inputs.data.path=items-1", "inputs.note=007", "--output-path", "out"]
     done = cli("run", "-f", path, *call, cwd=tmp_path)
     assert done.stdout.splitlines() == [f"{tmp_path}/out/scores", f"{tmp_path}/out/report"]
     assert told(tmp_path / "out" / "scores" / "scores.json") == [["item-00000.txt"], "007", "3", "False", 0]
     assert "exists already" not in done.stderr and "Completed" in done.stderr
     assert "is not an empty folder" in cli("run", "-f", path, *call, cwd=tmp_path, code=1).stderr
-    assert "inputs.data is missing" in cli("run", "-f", path, "--output", tmp_path / "no", code=1).stderr
+    assert "inputs.data is missing" in cli("run", "-f", path, "--output-path", tmp_path / "no", code=1).stderr
     (tmp_path / "flow.yml").write_text("name: flow\nendpoint_name: unused\ntype: pipeline\nflow: pipelines.py:f\n")
-    assert "runs on a server" in cli("run", "-f", tmp_path / "flow.yml", "--output", tmp_path / "no", code=1).stderr
+    assert (
+        "runs on a server" in cli("run", "-f", tmp_path / "flow.yml", "--output-path", tmp_path / "no", code=1).stderr
+    )
 
 
 def test_a_pipeline_job_from_its_file(

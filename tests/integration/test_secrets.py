@@ -302,7 +302,7 @@ def test_commands_show_no_secret(
         shown = {"create": show("datastore", "create", "-f", path)}
     register(blobs, azure_blobs)
     with as_default(bucket):
-        invoked = cli("invoke", spying, "--input", numbered_files(3), "--output", f"{blobs}:out", "--stream")
+        invoked = cli("invoke", spying, "--input", numbered_files(3), "--output-path", f"{blobs}:out", "--stream")
         job = invoked.stdout.strip()
         shown |= {name: show("datastore", "show", name) for name in (bucket, blobs)}
         shown |= {"job": show("job", "show", job), "jobs": show("job", "list")}
@@ -521,7 +521,7 @@ def test_a_url_with_a_credential_is_refused_before_it_is_sent(
     endpoints.make(name)
     calls = [
         ("invoke", name, "--input", url),
-        ("invoke", name, "--input", str(tmp_path), "--output", url),
+        ("invoke", name, "--input", str(tmp_path), "--output-path", url),
         ("invoke", name, "--set", f"inputs.data.path={url}"),
         ("invoke", name, "--input", str(tmp_path), "--set", f"outputs.score.path={url}"),
         ("data", "create", "--name", name, "--path", url),

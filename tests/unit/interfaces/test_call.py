@@ -152,7 +152,7 @@ def test_the_only_data_input_and_output_of_a_pipeline_need_no_name() -> None:
         InvalidDocument, match=r"--input is for a pipeline with one data input, and it has data, model: "
     ):
         request({}, ["x"], None, [], [], None, Interface(inputs=PIPELINE.inputs))
-    with pytest.raises(InvalidDocument, match=r"--output is for a pipeline with one data output, and it has none"):
+    with pytest.raises(InvalidDocument, match=r"--output-path is for a pipeline with one data output, and it has none"):
         request({}, [], None, [], [], "y", Interface())
     with pytest.raises(InvalidDocument, match=r"--input and inputs\.images both name a place"):
         request({"inputs": {"images": "z"}}, ["x"], None, [], [], None, one)
