@@ -180,8 +180,11 @@ def test_what_exits_has_failed(endpoints: Endpoints, deploy: Deploy, tmp_path: P
     )
     ended = {itself: endpoints.call("flow-exits", inputs={"itself": itself}) for itself in (True, False)}
     assert [job.state for job in ended.values()] == ["Failed", "Failed"]
+    lines = (tmp_path / "flow-flow-exits" / "pipelines.py").read_text().splitlines()
+    at = lines.index('        sys.exit("so long")') + 1
     assert (
-        ended[True].message == "flow main failed: pipelines.py: line 26: RuntimeError: sys.exit('so long') was called"
+        ended[True].message
+        == f"flow main failed: pipelines.py: line {at}: RuntimeError: sys.exit('so long') was called"
     )
     assert ended[False].message.startswith("task leave")
     assert ended[False].message.endswith("failed: RuntimeError: sys.exit(0) was called")
