@@ -192,9 +192,15 @@ def _siblings(model: type[BaseModel], location: tuple[int | str, ...]) -> set[st
         inner = getattr(current, "model_fields", {}).get(part)
         if inner is None:  # a branch, or a key of the user's own in a mapping of models
             continue
-        current = inner.annotation
-        current = next((o for o in getattr(current, "__args__", ()) if hasattr(o, "model_fields")), current)
+        current = _model_in(inner.annotation) or inner.annotation
     return set(getattr(current, "model_fields", {}))
+
+
+def _model_in(annotation: Any) -> Any:
+    """The first model in a type such as `list[Step] | None`, or None."""
+    if hasattr(annotation, "model_fields"):
+        return annotation
+    return next(filter(None, map(_model_in, getattr(annotation, "__args__", ()))), None)
 
 
 def _unknown_key(key: str, known: set[str]) -> str:

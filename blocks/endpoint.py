@@ -6,9 +6,12 @@ from typing import Literal
 
 from prefect.blocks.core import Block
 from pydantic import Field
+from pydantic.json_schema import SkipJsonSchema
 
 from .names import Name
+from .schedule import Schedules
 from .settings import Document
+from .trigger import Trigger
 
 
 class Defaults(Document):
@@ -29,3 +32,6 @@ class BatchEndpoint(Block):
     properties: dict[str, str] = Field(default_factory=dict)
     auth_mode: Literal["aad_token"] = "aad_token"
     defaults: Defaults = Field(default_factory=Defaults)
+    # Prefect keeps these two: the document that is stored never has them.
+    schedules: SkipJsonSchema[Schedules | None] = None
+    triggers: SkipJsonSchema[list[Trigger] | None] = None

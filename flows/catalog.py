@@ -23,25 +23,41 @@ from ..blocks.model_deployment import ModelDeployment
 from ..blocks.model_params import params_of
 from ..blocks.model_source import local_copy, mlflow_folder
 from ..blocks.snapshot import take
-from ..scoring.errors import AlreadyExists, BatchError, InvalidDocument
+from ..scoring.errors import AlreadyExists, BatchError, InvalidDocument, NotFound
+from .automation import apply_automation, check_automation, remove_triggers
 from .pipeline_source import with_pipeline
 from .publication import publish, published
 
+_KEPT_BY_PREFECT = ("schedules", "triggers")
+
 
 def create_endpoint(client: SyncPrefectClient, endpoint: BatchEndpoint) -> BatchEndpoint:
-    """Make an endpoint, or bring an existing one up to date: its description, tags, properties and defaults.
+    """Make an endpoint, or bring an existing one up to date: what its document says of it.
 
-    Raises NotFound for a default deployment that does not exist.
+    Raises NotFound for a default deployment that does not exist, InvalidDocument for a schedule or a trigger whose
+    parameters do not fit.
     """
+    kept = endpoint.model_copy(update=dict.fromkeys(_KEPT_BY_PREFECT))
+    default = endpoint.defaults.deployment_name
+    if default is not None:
+        find_deployment(client, endpoint.name, default)
+    check_automation(client, endpoint, default or _default(client, endpoint.name))
     try:
-        if endpoint.defaults.deployment_name is not None:
-            find_deployment(client, endpoint.name, endpoint.defaults.deployment_name)
-        store.create(endpoint, endpoint.name, client)
+        store.create(kept, endpoint.name, client)
     except AlreadyExists:
-        given = endpoint.model_dump(mode="json", include=endpoint.model_fields_set - {"name"})
+        given = kept.model_dump(mode="json", include=kept.model_fields_set - {"name", *_KEPT_BY_PREFECT})
         store.patch(BatchEndpoint, endpoint.name, given, client)
     publish(client, endpoint.name)
+    apply_automation(client, endpoint)
     return store.load(BatchEndpoint, endpoint.name, client)
+
+
+def _default(client: SyncPrefectClient, endpoint: str) -> str | None:
+    """The default deployment that an endpoint has, if it is there and has one."""
+    try:
+        return store.load(BatchEndpoint, endpoint, client).defaults.deployment_name
+    except NotFound:
+        return None
 
 
 def update_endpoint(
@@ -66,6 +82,7 @@ def delete_endpoint(client: SyncPrefectClient, name: str) -> None:
     for deployment in latest(client, name):
         delete_deployment(client, name, deployment)
     if (held := published(client, name)) is not None:
+        remove_triggers(client, held.id)
         client.delete_deployment(held.id)
     store.delete(BatchEndpoint, name, client)
 

@@ -22,6 +22,7 @@ from ..scoring.errors import BatchError
 from . import stand_alone
 from .dask_mapper import threads
 from .job import RECORD, job_root
+from .job_events import told
 from .model import model
 from .packing import plan_job
 from .pipeline import pipeline
@@ -66,7 +67,7 @@ def endpoint(
         "settings": settings,
         "caller": caller,
     }
-    return _run_job(lambda client, job_id, root, by: record(client, call, job_id, root, by))
+    return told(_run_job(lambda client, job_id, root, by: record(client, call, job_id, root, by)))
 
 
 @flow(name=stand_alone.FLOW, validate_parameters=False, persist_result=False)
@@ -91,7 +92,7 @@ def pipeline_job(
         found = stand_alone.load(client, component, deployment, settings or {})
         return stand_alone.record(client, found, inputs or {}, outputs or {}, job_id, root, by)
 
-    return _run_job(make)
+    return told(_run_job(make))
 
 
 def _run_job(make_record: Record) -> State[Any]:
