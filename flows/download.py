@@ -13,7 +13,7 @@ from .job import OUTPUT_NAME, RECORD, Job
 from .jobs import record_of
 from .locations import locate
 from .outputs import split_file
-from .pipeline_job import PipelineJob
+from .pipeline_job import AnyJob, PipelineJob
 from .pipeline_summary import read_pipeline_summary
 
 _ARTIFACTS = ["errors.jsonl", "summary.json", RECORD]
@@ -33,13 +33,7 @@ def download(client: SyncPrefectClient, flow_run: FlowRun, target: Path, output_
     Raises NotFound for an output that the job does not have, BatchError while the job runs, for a file that is there
     already, and when storage fails.
     """
-    if flow_run.state is None or not flow_run.state.is_final():
-        name = flow_run.state.name if flow_run.state else "not started"
-        raise BatchError(f"job {flow_run.id} is {name}: download it once it has ended")
-    job = record_of(client, flow_run)
-    if job is None:
-        raise JobFailed(f"job {flow_run.id} never started: {flow_run.state.message}")
-    outputs = _of_pipeline(client, job) if isinstance(job, PipelineJob) else _of_model(job)
+    job, outputs = outputs_of(client, flow_run)
     if output_name is not None and output_name not in outputs:
         has = f"it has {', '.join(outputs)}" if outputs else "it has none"
         raise NotFound(f"job {flow_run.id} has no output {output_name!r} to download: {has}")
@@ -48,6 +42,20 @@ def download(client: SyncPrefectClient, flow_run: FlowRun, target: Path, output_
         if output_name in (None, name):
             copied += _copy(folder, target / "named-outputs" / name, files)
     return copied if output_name is not None else copied + _copy(job.folder, target / "artifacts", _ARTIFACTS)
+
+
+def outputs_of(client: SyncPrefectClient, flow_run: FlowRun) -> tuple[AnyJob, dict[str, tuple[Folder, list[str]]]]:
+    """A finished job, and its outputs by name: a folder, and the job's files in it.
+
+    Raises BatchError while the job runs, JobFailed for one that never started.
+    """
+    if flow_run.state is None or not flow_run.state.is_final():
+        name = flow_run.state.name if flow_run.state else "not started"
+        raise BatchError(f"job {flow_run.id} is {name}: download it once it has ended")
+    job = record_of(client, flow_run)
+    if job is None:
+        raise JobFailed(f"job {flow_run.id} never started: {flow_run.state.message}")
+    return job, _of_pipeline(client, job) if isinstance(job, PipelineJob) else _of_model(job)
 
 
 def _of_model(job: Job) -> dict[str, tuple[Folder, list[str]]]:

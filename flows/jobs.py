@@ -115,13 +115,16 @@ def _endpoints(client: SyncPrefectClient) -> list[Any]:
     return client.read_deployments(flow_filter=FlowFilter.model_validate({"name": {"any_": [FLOW]}}))
 
 
-def list_jobs(client: SyncPrefectClient, endpoint: str | None = None, limit: int = 50) -> list[FlowRun]:
-    """The newest jobs first: of one endpoint, or of all and of none."""
+def list_jobs(
+    client: SyncPrefectClient, endpoint: str | None = None, limit: int = 50, offset: int = 0
+) -> list[FlowRun]:
+    """The newest jobs first, without the `offset` newest: of one endpoint, or of all and of none."""
     return client.read_flow_runs(
         flow_filter=_JOBS,
         deployment_filter=DeploymentFilter.model_validate({"name": {"any_": [endpoint]}}) if endpoint else None,
         sort=FlowRunSort.EXPECTED_START_TIME_DESC,
         limit=limit,
+        offset=offset,
     )
 
 
