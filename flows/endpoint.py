@@ -46,6 +46,7 @@ def endpoint(
     outputs: dict[str, Any] | None = None,
     deployment: str | None = None,
     settings: dict[str, Any] | None = None,
+    input: str | list[str] | dict[str, Any] | None = None,
     caller: str | None = None,
 ) -> State[Any]:
     """Run the endpoint's default deployment, or another of its deployments, on a lot of data.
@@ -57,6 +58,7 @@ def endpoint(
         outputs: Places for the outputs, by name; by default the job's own.
         deployment: Name of a deployment of the endpoint, instead of its default.
         settings: What this job overrides of the deployment's settings.
+        input: Short for the one data input of a model deployment: one place or several.
         caller: The principal that the job runs as; given by what stands in front of Prefect and knows it.
     """
     call = {
@@ -65,6 +67,7 @@ def endpoint(
         "outputs": outputs,
         "deployment": deployment,
         "settings": settings,
+        "input": input,
         "caller": caller,
     }
     return told(_run_job(lambda client, job_id, root, by: record(client, call, job_id, root, by)))

@@ -21,6 +21,25 @@ class Form:
     outputs: Schema
     settings: Schema
     required: list[str]
+    takes_input: bool = False
+    """Whether the data may also stand in the parameter `input`, which is short for the one data input."""
+
+    @property
+    def demands(self) -> Schema:
+        """What holds for the parameters together, as keywords of their schema beside `properties`.
+
+        No condition asks for a name by `required`: the server checks a Prefect deployment's own parameters without it.
+        """
+        if not self.takes_input:
+            return {"required": self.required}
+        no_data: Schema = {"propertyNames": {"const": "params"}}
+        beside: Schema = {"properties": {"params": True}, "additionalProperties": False}
+        return {
+            "required": self.required,
+            "dependentSchemas": {"input": {"properties": {"inputs": beside}}},
+            "if": {"properties": {"inputs": no_data}},
+            "then": {"required": ["input"]},
+        }
 
 
 PATH: Schema = {"type": "string", "minLength": 1}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..blocks.model_deployment import ModelDeployment
 from ..blocks.model_params import ANY_NAME, Param
+from ..blocks.pipeline_deployment import PipelineDeployment
 from ..blocks.settings import BOOLEAN_SCHEMA, JobRetrySettings, JobSettings, ModelSettings
 from .form import PATH, Form, Schema, default_text, output, pointer, settings_schema
 
@@ -19,7 +20,8 @@ def model_form(deployment: ModelDeployment | None) -> Form:
         inputs=_inputs(deployment),
         outputs=_outputs(),
         settings=settings_schema(JobSettings, settings.model_dump() | {"output_file_name": settings.file_name}),
-        required=["inputs"],
+        required=[],
+        takes_input=True,
     )
 
 
@@ -30,15 +32,11 @@ def retry_settings(deployment: ModelDeployment | None) -> Schema:
 
 
 def _inputs(deployment: ModelDeployment | None) -> Schema:
-    """One data input, which the form calls `data` and a caller may call anything, and the model's parameters.
+    """One data input, of any name, and the model's parameters. The field for the data is that of `input`.
 
     Parameters that are not known pass, and none is required here: what takes them says it.
     """
-    described = (
-        "Required: the folder or file to score, as a path, a URL or a data asset like data:heart@latest. A relative "
-        "path starts where the worker was started."
-    )
-    properties: Schema = {"data": {"title": "data", "description": described, **_data()}}
+    properties: Schema = {}
     known = (deployment and deployment.params_schema) or {}
     params = {name: param for name, param in known.items() if name != ANY_NAME}
     if params:
@@ -50,16 +48,32 @@ def _inputs(deployment: ModelDeployment | None) -> Schema:
             "additionalProperties": True,
         }
     return {
-        "title": "data",
+        "title": "inputs",
         "type": "object",
         "properties": properties,
         "patternProperties": {"^params$": {"type": ["object", "null"]}},
         "additionalProperties": _data(),
-        "minProperties": 1,
         "if": {"required": ["params"]},
-        "then": {"minProperties": 2, "maxProperties": 2},
+        "then": {"maxProperties": 2},
         "else": {"maxProperties": 1},
     }
+
+
+def input_field(position: int, shown: ModelDeployment | PipelineDeployment | None) -> Schema:
+    """The parameter `input`, which is short for a model deployment's data.
+
+    Args:
+        position: in the form.
+        shown: the deployment whose form it is.
+    """
+    if isinstance(shown, PipelineDeployment):
+        about = f"Not for {shown.name}: what a model deployment is to score."
+    else:
+        about = (
+            "Required, unless the data stands in inputs: the folder or file to score, as a path, a URL or a data asset "
+            "like data:heart@latest. A relative path starts where the worker was started."
+        )
+    return {"title": "Input", "description": about, "position": position, **_data()}
 
 
 def _data() -> Schema:
@@ -82,7 +96,7 @@ _ITEM: Schema = {
 
 
 def _param(name: str, param: Param) -> Schema:
-    said = "Required." if param.required else default_text(param.default)
+    said = "No default: the model needs it." if param.required else default_text(param.default)
     spelled = "Written as JSON." if param.type in ("any", "object") else None  # a form has only an editor for it
     description = " ".join(filter(None, [param.description, spelled, said]))
     special: dict[str, Schema] = {"any": {}, "boolean": BOOLEAN_SCHEMA, "array": {"type": "array", "items": _ITEM}}

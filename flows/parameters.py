@@ -15,11 +15,13 @@ from ..blocks.model_deployment import ModelDeployment
 from ..blocks.pipeline_deployment import PipelineDeployment
 from ..blocks.settings import BOOLEAN_SCHEMA
 from .form import Form, Schema
-from .model_form import model_form, retry_settings
-from .pipeline_form import pipeline_form
+from .model_form import input_field, model_form, retry_settings
+from .pipeline_form import REQUIRED, pipeline_form
 
 _GROUPS = ("inputs", "outputs", "settings")
 _SHOWN = {"title", "description", "position"}
+_LAST = 5
+"""Where in the form stands what its readers may leave alone."""
 
 
 def parameter_schema(default: Deployment | None, deployments: Mapping[str, Deployment]) -> Schema:
@@ -40,7 +42,7 @@ def parameter_schema(default: Deployment | None, deployments: Mapping[str, Deplo
         "description": f"Deployment to run instead of the default, {default.name}."
         if default
         else "Deployment to run; the endpoint has no default.",
-        "position": 2,
+        "position": 3,
     }
     if deployments:
         which["enum"] = list(deployments)
@@ -48,16 +50,19 @@ def parameter_schema(default: Deployment | None, deployments: Mapping[str, Deplo
         "title": "Parameters",
         "type": "object",
         "properties": {
-            "inputs": _reference("Inputs", "inputs", 0) | _nothing(shown, form.inputs, known),
-            "outputs": _reference("Outputs", "outputs", 1) | _nothing(shown, form.outputs, known),
+            "inputs": _reference("Inputs", "inputs", 1) | _by_name(shown, form, known),
+            "outputs": _reference("Outputs", "outputs", 2) | _nothing(shown, form.outputs, known),
             "deployment": which,
-            "settings": _reference("Settings", "settings", 3),
+            "settings": _reference("Settings", "settings", 4),
         },
-        "required": form.required + ([] if default else ["deployment"]),
         "definitions": {group.capitalize(): getattr(form, group) for group in _GROUPS},
+        **form.demands,
     }
-    models = shown is None or any(isinstance(one, ModelDeployment) for one in known.values())
+    schema["required"] = form.required + ([] if default else ["deployment"])
+    models = form.takes_input or any(other.takes_input for other in forms.values())
     if models:
+        field = input_field(0 if form.takes_input else _LAST, shown)
+        schema["properties"] = {"input": field} | schema["properties"]
         schema["definitions"]["RetrySettings"] = retry_settings(shown if isinstance(shown, ModelDeployment) else None)
     if not models or any(_checks(other) != _checks(form) for other in forms.values()):
         _distinguish(schema, default.name if default else None, form, forms)
@@ -78,6 +83,13 @@ def _reference(definition: str, title: str, position: int) -> Schema:
     return {"$ref": f"#/definitions/{definition}", "title": title, "position": position}
 
 
+def _by_name(shown: Deployment | None, form: Form, known: Mapping[str, Deployment]) -> Schema:
+    """What is said above the inputs, and where they stand in the form, where there is no field for any."""
+    if not form.takes_input or form.inputs["properties"]:
+        return _nothing(shown, form.inputs, known)
+    return {"description": 'The data by name, instead of input: JSON like {"data": "a/folder"}.', "position": _LAST}
+
+
 def _nothing(shown: Deployment | None, part: Schema, known: Mapping[str, Deployment]) -> Schema:
     """What is said above a part without any field, which the Run form shows as an editor of JSON."""
     if shown is None or part["properties"]:
@@ -91,25 +103,47 @@ def _distinguish(schema: Schema, default: str | None, shown: Form, forms: Mappin
     for group in _GROUPS:
         others = [getattr(form, group) for form in forms.values()]
         schema["definitions"][group.capitalize()] = _lenient(getattr(shown, group), others)
+    lenient: Schema = schema["definitions"]["Inputs"]
+    _say_who_requires(lenient, shown, default)
     by_all = [name for name in shown.required if all(name in form.required for form in forms.values())]
     schema["required"] = by_all + ([] if default else ["deployment"])
     schema["$defs"] = {
-        f"{name}-{group}": _nullable(getattr(form, group)) for name, form in forms.items() for group in _GROUPS
+        f"{name}-{group}": _nullable(getattr(form, group), lenient if group == "inputs" else {})
+        for name, form in forms.items()
+        for group in _GROUPS
     }
+    for keyword in shown.demands.keys() - {"required"}:
+        del schema[keyword]
     chain: Schema = {}
-    for name, form in forms.items():
+    # The default's is asked for first: it is that of a call that names none.
+    for name, form in sorted(forms.items(), key=lambda pair: pair[0] == default):
         named: Schema = {"properties": {"deployment": {"const": name}}}
         if name != default:
             named["required"] = ["deployment"]
-        parts = {group: {"$ref": f"#/$defs/{name}-{group}"} for group in _GROUPS}
-        chain = {"if": named, "then": {"properties": parts, "required": form.required}, "else": chain}
+        parts: Schema = {group: {"$ref": f"#/$defs/{name}-{group}"} for group in _GROUPS}
+        if not form.takes_input:
+            parts["input"] = {"type": "null"}
+        more = {"required": [name for name in form.required if name not in by_all]}
+        chain = {"if": named, "then": {**form.demands, **more, "properties": parts}, "else": chain}
     schema |= chain
 
 
-def _nullable(schema: Schema) -> Schema:
+def _say_who_requires(lenient: Schema, shown: Form, default: str | None) -> None:
+    """Mend the descriptions of inputs that the form calls optional, as another deployment has no need of them."""
+    for name in set(shown.inputs.get("required", ())) - set(lenient.get("required", ())):
+        field = lenient["properties"][name]
+        whose = f"Required by {default}." if default else "Required by some."
+        lenient["properties"][name] = field | {"description": field["description"].replace(REQUIRED, whose, 1)}
+
+
+def _nullable(schema: Schema, asked: Schema) -> Schema:
     """A schema whose optional properties may be null, as the server makes it of what the form shows.
 
     It would make a union of it, and say of a wrong value only that it fits neither.
+
+    Args:
+        schema: of a group of parameters.
+        asked: that of the form, which is checked, too: what it requires needs no telling twice.
     """
     properties = {
         name: {**held, "type": [held["type"], "null"]}
@@ -117,7 +151,8 @@ def _nullable(schema: Schema) -> Schema:
         else held
         for name, held in schema["properties"].items()
     }
-    return schema | {"properties": properties}
+    required = [name for name in schema.get("required", ()) if name not in asked.get("required", ())]
+    return schema | {"properties": properties, "required": required}
 
 
 def _lenient(shown: Schema, others: list[Schema]) -> Schema:
@@ -152,7 +187,7 @@ def _titled(schema: Schema) -> Schema:
 def _checks(schema: Any) -> Any:
     """A form or schema without what is only for people."""
     if isinstance(schema, Form):
-        return {group: _checks(getattr(schema, group)) for group in _GROUPS} | {"required": schema.required}
+        return {group: _checks(getattr(schema, group)) for group in _GROUPS} | {"demands": schema.demands}
     if isinstance(schema, list):
         return [_checks(item) for item in cast("list[Any]", schema)]
     if not isinstance(schema, dict):

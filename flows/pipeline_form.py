@@ -7,6 +7,9 @@ from ..blocks.pipeline_deployment import PipelineDeployment
 from ..blocks.pipeline_settings import JobPipelineSettings
 from .form import PATH, Form, Schema, default_text, output, pointer, settings_schema, switch_or_choice
 
+REQUIRED = "Required."
+"""How the description of an input begins that must be given."""
+
 _REST = {
     "uri_folder": ["UriFolder"],
     "uri_file": ["UriFile"],
@@ -48,7 +51,7 @@ def _input(name: str, spec: InputSpec) -> Schema:
         said.append(f"A {_what(spec.type)}, as a path, a URL or a data asset like data:heart@latest.")
     elif spec.min is not None or spec.max is not None:
         said.append(f"{spec.expected.capitalize()}.")
-    description = " ".join(filter(None, ["Required." if spec.required else None, spec.description, *said]))
+    description = " ".join(filter(None, [REQUIRED if spec.required else None, spec.description, *said]))
     kind = _literal(spec) if spec.is_literal else _data(spec)
     return {"title": spec.title or name, **kind, **({"description": description} if description else {})}
 

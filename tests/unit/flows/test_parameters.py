@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from prefect.utilities.schema_tools.validation import is_valid_schema, validate
+from prefect.utilities.schema_tools.validation import build_error_obj, is_valid_schema, validate
 
 from prefect_batch.blocks.deployment import Deployment
 from prefect_batch.blocks.model_deployment import ModelDeployment, parse_model_deployment
@@ -74,6 +74,9 @@ def errors(
         {"inputs": {"data": "x"}, "outputs": {"score": {"path": "y", "type": "uri_folder", "mode": "upload"}}},
         {"inputs": {"data": "x"}, "outputs": {"score": {"path": "y/x.csv", "type": "UriFile"}}},
         {"inputs": {"data": "x"}, "outputs": {"any": {"path": "y"}}},
+        *({"input": value} for value in ("x", ["x", "y"], {"path": "x", "include": "*.csv"})),
+        {"input": "x", "inputs": {}},
+        {"input": "x", "inputs": {"params": {"k": 1}}, "deployment": "other"},
     ],
 )
 def test_good_parameters(parameters: dict[str, Any]) -> None:
@@ -86,6 +89,11 @@ def test_good_parameters(parameters: dict[str, Any]) -> None:
         {},
         {"inputs": {}},
         {"inputs": "x"},
+        {"inputs": None},
+        *({"input": value} for value in ("", 3, [], [""], {}, None, {"path": "x", "kind": "y"})),
+        {"input": "x", "inputs": {"data": "x"}},
+        {"input": "x", "inputs": {"any_name": "x", "params": {}}},
+        {"input": "x", "inputs": {"params": "y"}},
         {"inputs": {"data": ""}},
         {"inputs": {"data": 3}},
         {"inputs": {"a": "x", "b": "y"}},
@@ -165,7 +173,7 @@ def test_the_form_has_a_field_for_each_parameter_of_the_default_deployment() -> 
     params = parameter_schema(default, {})["definitions"]["Inputs"]["properties"]["params"]
     assert params["properties"] == {
         "temperature": {"title": "temperature", "type": "number", "description": "How bold. Default: 0.5."},
-        "k": {"title": "k", "type": "integer", "description": "Required."},
+        "k": {"title": "k", "type": "integer", "description": "No default: the model needs it."},
         "free": {"title": "free", "description": "Written as JSON."},
         "exact": {"title": "exact", "enum": [True, False], "description": "Default: true."},
     }
@@ -173,7 +181,9 @@ def test_the_form_has_a_field_for_each_parameter_of_the_default_deployment() -> 
 
 @pytest.mark.parametrize("default", [None, DEFAULT, with_params(), with_params(**{"**": Param()})])
 def test_the_form_has_no_card_of_parameters_where_there_are_none(default: ModelDeployment | None) -> None:
-    assert list(parameter_schema(default, {})["definitions"]["Inputs"]["properties"]) == ["data"]
+    schema = parameter_schema(default, {})
+    assert schema["definitions"]["Inputs"]["properties"] == {}
+    assert schema["properties"]["inputs"]["description"].startswith("The data by name, instead of input: JSON like ")
 
 
 def test_every_choice_of_true_and_false_can_stay_open_in_the_form() -> None:
@@ -207,11 +217,22 @@ def test_parameters_are_typed_and_those_of_another_deployment_pass() -> None:
 
 
 def test_the_plain_path_comes_first_in_the_form() -> None:
-    data = parameter_schema(DEFAULT, {})["definitions"]["Inputs"]["properties"]["data"]
+    data = parameter_schema(DEFAULT, {})["properties"]["input"]
+    assert data["position"] == 0
     assert [branch["title"] for branch in data["anyOf"]] == ["path", "several paths", "path with filters"]
 
 
 def test_what_the_server_stores_is_a_valid_schema_without_required_keys_too() -> None:
     """It checks a deployment's own parameters that way."""
     schema = parameter_schema(with_params(temperature=TEMPERATURE), {})
-    assert validate({"endpoint": "heart"}, schema, ignore_required=True) == []
+    for given in ({}, {"inputs": {"data": "x"}}, {"input": "x"}, {"inputs": {"data": "x", "params": {}}}):
+        assert validate({"endpoint": "heart", **given}, schema, ignore_required=True) == []
+
+
+def test_no_data_is_told_at_the_field_for_it() -> None:
+    schema = parameter_schema(DEFAULT, {})
+    for nothing in ({}, {"inputs": {}}, {"inputs": {"params": {"k": 1}}}):
+        assert build_error_obj(validate(nothing, schema)) == {
+            "errors": [{"property": "input", "errors": ["'input' is a required property"]}],
+            "valid": False,
+        }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -95,7 +96,7 @@ def test_each_input_has_a_typed_field_in_the_form() -> None:
 def test_the_form_follows_the_default() -> None:
     for default, fields, settings in [
         (PIPELINE, list(PIPELINE.interface.inputs), "force_rerun"),
-        (MODEL, ["data"], "mini_batch_size"),
+        (MODEL, [], "mini_batch_size"),
         (TRAIN, ["training_data", "folds", "rate"], "force_rerun"),
     ]:
         definitions = schema_of(default, *({PIPELINE.name: PIPELINE, MODEL.name: MODEL, TRAIN.name: TRAIN}.values()))[
@@ -132,6 +133,8 @@ GOOD = {"data": "x", "note": ""}
         {"inputs": {"data": "x"}, "deployment": "gbm", "settings": {"mini_batch_size": 3}},
         {"inputs": {"any_name": ["x", "y"], "params": {"k": 1}}, "deployment": "gbm", "outputs": {"score": "y"}},
         {"deployment": "hello"},
+        {"input": "x", "deployment": "gbm"},
+        {"input": ["x"], "inputs": {"params": {"k": 1}}, "deployment": "gbm", "settings": {"mini_batch_size": 3}},
         {"inputs": {}, "deployment": "hello"},
         {"inputs": {"training_data": "x", "folds": "all", "rate": 0.1}, "deployment": "train"},
     ],
@@ -174,7 +177,10 @@ def test_bad_calls_of_the_default_alone_and_beside_others(parameters: dict[str, 
     ("parameters", "said"),
     [
         ({"inputs": {"a": "x", "b": "y"}, "deployment": "gbm"}, "has too many properties"),
-        ({"deployment": "gbm"}, "'inputs' is a required property"),
+        ({"deployment": "gbm"}, "'input' is a required property"),
+        ({"input": "x", "inputs": {"data": "x"}, "deployment": "gbm"}, "('data' was unexpected)"),
+        ({"input": "x", "inputs": GOOD}, "Validation failed for field 'input'. Failure reason: 'x' is not of type"),
+        ({"input": "x", "deployment": "hello"}, "'input'. Failure reason: 'x' is not of type 'null'"),
         ({"inputs": {"data": "x"}, "settings": {"force_rerun": True}, "deployment": "gbm"}, "'force_rerun' was unexp"),
         ({"inputs": {"x": "y"}, "deployment": "hello"}, "('x' was unexpected)"),
         ({"inputs": {"training_data": "x", "folds": 3, "rate": 1}, "deployment": "train"}, "3 is not of type 'string'"),
@@ -186,6 +192,29 @@ def test_bad_calls_of_another_deployment(parameters: dict[str, Any], said: str) 
     assert said in refusal(parameters, PIPELINE, MODEL, HELLO, TRAIN)
 
 
+def test_only_endpoints_with_a_model_have_the_short_form() -> None:
+    assert "input" not in schema_of(PIPELINE, TRAIN)["properties"]
+    mixed = schema_of(PIPELINE, MODEL)["properties"]
+    assert mixed["input"]["position"] > mixed["settings"]["position"]
+    assert mixed["input"]["description"] == "Not for pipe: what a model deployment is to score."
+    assert schema_of(MODEL, PIPELINE)["properties"]["input"]["position"] == 0
+
+
+def test_what_is_missing_is_told_once() -> None:
+    for schema in (schema_of(PIPELINE), schema_of(PIPELINE, TRAIN)):
+        for given in ({}, {"inputs": {}}, {"inputs": {"data": "x"}}):
+            said = [error.message for error in validate(given, schema)]
+            assert said and len(set(said)) == len(said)
+
+
+def test_an_input_that_another_deployment_does_without_says_whose_it_is() -> None:
+    fields = schema_of(PIPELINE, MODEL)["definitions"]["Inputs"]["properties"]
+    assert fields["note"]["description"] == "Required by pipe."
+    assert fields["data"]["description"].startswith("Required by pipe. What to score. ")
+    assert schema_of(PIPELINE)["definitions"]["Inputs"]["properties"]["note"]["description"] == "Required."
+    assert not re.search(r"Required\.", str(schema_of(PIPELINE, MODEL)["definitions"]))
+
+
 def test_what_every_deployment_requires_is_required_in_the_form() -> None:
     shown = schema_of(PIPELINE, pipeline("other", {"data": {"type": "uri_file"}, "note": {"type": "integer"}}))
     assert shown["definitions"]["Inputs"]["required"] == ["data", "note"] and shown["required"] == ["inputs"]
@@ -193,6 +222,13 @@ def test_what_every_deployment_requires_is_required_in_the_form() -> None:
     assert shown["definitions"]["Inputs"]["required"] == ["note"] and shown["required"] == ["inputs"]
     shown = schema_of(PIPELINE, HELLO)
     assert shown["definitions"]["Inputs"]["required"] == [] and shown["required"] == []
+
+
+def test_a_prefect_deployments_own_parameters_are_those_of_the_default() -> None:
+    """The server checks them without the keys `required`."""
+    for default, given in ((PIPELINE, {"inputs": {"note": "x"}}), (MODEL, {"inputs": {"any": "x"}}), (MODEL, {})):
+        schema = schema_of(default, *(one for one in (HELLO, TRAIN, MODEL, PIPELINE) if one is not default))
+        assert validate({"endpoint": "heart", **given}, schema, ignore_required=True) == []
 
 
 def test_a_pipeline_without_inputs_says_so_in_the_form() -> None:
@@ -214,7 +250,7 @@ def test_two_models_with_parameters_of_one_name() -> None:
 def test_an_endpoint_without_a_default_asks_for_a_deployment() -> None:
     assert "'deployment' is a required property" in refusal({"inputs": GOOD}, None, PIPELINE)
     assert list(schema_of(None, PIPELINE)["definitions"]["Inputs"]["properties"]) == list(PIPELINE.interface.inputs)
-    assert list(schema_of(None, PIPELINE, MODEL)["definitions"]["Inputs"]["properties"]) == ["data"]
+    assert list(schema_of(None, PIPELINE, MODEL)["definitions"]["Inputs"]["properties"]) == []
 
 
 def test_what_the_server_stores_is_a_valid_schema_without_required_keys_too() -> None:
