@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import itertools
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -20,12 +21,15 @@ from ..blocks.settings import Document
 from ..scoring.errors import BatchError, InvalidDocument, NoItems, NotFound, StorageFailed
 from ..scoring.items import Item
 from ..scoring.storage import Folder, Stat
+from ..scoring.storage_listing import order
 from .locations import Location, UriType, locate, may_not_be_read
 from .plan import Source
 
 PARAMS = "params"
 """The input that holds a model's literal inputs; every other name holds data."""
 _WEB = ("http://", "https://")
+_FEW = 100
+"""Files that are sooner asked for one by one than looked for in a listing."""
 
 
 def _listed(value: Any) -> Any:
@@ -92,10 +96,26 @@ class Input(BaseModel):
         if place.file is not None:
             listed: Iterable[tuple[str, int | None]] = [(place.file, folder.stat(place.file).size)]
         else:
-            wanted = _Wanted(place.pattern, self.include, self.exclude)
-            listed = ((found.name, found.size) for found in folder.walk(_hidden) if wanted(found.name))
+            listed = _walked(folder, Wanted(place.pattern, self.include, self.exclude))
         for path, size in listed:
             yield Item(source.item_name(path), path, number, size)
+
+
+def _walked(folder: Folder, wanted: Wanted) -> Iterator[tuple[str, int | None]]:
+    """The files of a folder that count, and their bytes."""
+    if wanted.only is None:
+        yield from ((found.name, found.size) for found in folder.walk(hidden) if wanted(found.name))
+        return
+    for name in filter(wanted, wanted.only):
+        if (about := _stat(folder, name)) is not None and not about.is_dir:
+            yield name, about.size
+
+
+def _stat(folder: Folder, name: str) -> Stat | None:
+    try:
+        return folder.stat(name)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
 
 
 def _shown(place: Place) -> str:
@@ -109,31 +129,54 @@ def _numbered(base: str) -> Iterator[str]:
         yield f"{base}-{number}"
 
 
-def _hidden(base_name: str) -> bool:
+def hidden(base_name: str) -> bool:
     """Hidden files and markers such as `_SUCCESS` are no data, as readers of data folders agree."""
     return base_name.startswith((".", "_"))
 
 
 @dataclass
-class _Wanted:
+class Wanted:
     """Whether a file counts: its path below the place is asked, and for a pattern without a slash its name."""
 
     pattern: str | None
     include: list[str]
     exclude: list[str]
 
+    def __post_init__(self) -> None:
+        names = {pattern: _only_name(pattern) for pattern in self.include}
+        self._names = {name for name in names.values() if name is not None}
+        self._globs = [pattern for pattern, name in names.items() if name is None]
+
+    @property
+    def only(self) -> list[str] | None:
+        """The few files that can count at all, in the order of a walk, or None where it takes a walk to know."""
+        if self.pattern is not None or not self._names or self._globs or len(self._names) > _FEW:
+            return None
+        return sorted((name for name in self._names if not any(map(hidden, name.split("/")))), key=order)
+
     def __call__(self, name: str) -> bool:
         if self.pattern is not None and not _matches(name, self.pattern, anywhere=False):
             return False
-        if self.include and not any(_matches(name, pattern) for pattern in self.include):
+        if self.include and name not in self._names and not any(_matches(name, pattern) for pattern in self._globs):
             return False
         return not any(_matches(name, pattern) for pattern in self.exclude)
+
+
+def name_pattern(name: str) -> str:
+    """The pattern that only this file below a place matches."""
+    return f"/{glob.escape(name)}"
+
+
+def _only_name(pattern: str) -> str | None:
+    """The one name that a pattern of name_pattern() matches, or None for any other."""
+    match = re.fullmatch(r"/((?:[^*?\[]|\[[*?\[]\])+)", pattern, re.DOTALL)
+    return re.sub(r"\[([*?\[])\]", r"\1", match[1]) if match else None
 
 
 def _matches(name: str, pattern: str, anywhere: bool = True) -> bool:
     if anywhere and "/" not in pattern:
         name = name.rsplit("/", 1)[-1]
-    return _compiled(pattern).fullmatch(name) is not None
+    return _compiled(pattern.removeprefix("/")).fullmatch(name) is not None
 
 
 @lru_cache(maxsize=256)

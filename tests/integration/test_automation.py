@@ -129,7 +129,7 @@ def test_schedules_by_hand(client: SyncPrefectClient, endpoints: Endpoints, scri
     assert automation.create_schedule(client, "by-hand", "scripted", hourly) == "schedule-1"
     assert automation.create_schedule(client, "by-hand", "scripted", hourly) == "schedule-2"
     automation.delete_schedule(client, "by-hand", "schedule-1")
-    with pytest.raises(BatchError, match="has no schedule 'schedule-1' .it has: schedule-2."):
+    with pytest.raises(BatchError, match=r"has no schedule 'schedule-1' \(it has: schedule-2\)"):
         automation.delete_schedule(client, "by-hand", "schedule-1")
     (left,) = automation.list_schedules(client, "by-hand")
     assert automation.misfit(client, "by-hand", "scripted", left) is None

@@ -11,7 +11,7 @@ from uuid import uuid4
 import fsspec
 import pytest
 
-from prefect_batch.flows import locations
+from prefect_batch.flows import inputs, locations
 from prefect_batch.flows.inputs import Input, check_apart, find_input, model_inputs
 from prefect_batch.scoring.errors import InvalidDocument, NoItems, NotFound
 from prefect_batch.scoring.storage import Folder
@@ -106,11 +106,22 @@ def test_filters_that_leave_nothing_are_named(root: str) -> None:
         ({"exclude": ["*.csv"]}, ["x/c.txt"]),
         ({"include": ["*.csv", "*.txt"], "exclude": ["a.*"]}, ["x/c.txt", "x/y/b.csv"]),
         ({"exclude": ["x/**/*.csv"]}, ["a.csv", "x/c.txt"]),
+        ({"include": "/a.csv"}, ["a.csv"]),
+        ({"include": ["/*.csv", "/x/c.txt"]}, ["a.csv", "x/c.txt"]),
+        ({"include": ["/x/c.txt", "/x/a.csv", "/gone", "/x", "/a.csv/b"], "exclude": ["*.txt"]}, ["x/a.csv"]),
     ],
 )
 def test_filters(root: str, filters: dict[str, Any], left: list[str]) -> None:
     fill(root, "a.csv", "x/a.csv", "x/c.txt", "x/y/b.csv")
     assert listed(root, **filters) == left
+
+
+@pytest.mark.parametrize("few", [1, 3])
+def test_files_by_their_names(root: str, few: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inputs, "_FEW", few)  # asked for one by one, or looked for in a listing: the same
+    odd = ["[a].csv", "b*?.csv", "x/c d.csv"]
+    fill(root, *odd, "a.csv", "bb.csv", "x/[a].csv")
+    assert listed(root, include=[inputs.name_pattern(name) for name in reversed(odd)]) == odd
 
 
 @pytest.mark.parametrize(
