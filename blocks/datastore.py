@@ -19,12 +19,15 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import VariableCreate, VariableUpdate
 from prefect.exceptions import ObjectAlreadyExists
 from prefect.settings import get_current_settings
-from pydantic import Field, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
-from ..scoring.errors import AlreadyExists, BatchError, InvalidDocument, NotFound, StorageFailed
+from ..scoring.errors import AlreadyExists, BatchError, Forbidden, InvalidDocument, NotFound, StorageFailed
+from ..scoring.public_network import PUBLIC_ONLY
 from ..scoring.storage import Folder
 from . import store
+from .acting import acting_as, acting_principal, bound, unbound
 from .names import DatastoreName, document_name
+from .principal import Principal, find_credentials, forget_datastore, principal_or_nobody
 from .references import AssetReference, DatastorePath, LocalPath, Url, check_path, parse
 
 DEFAULT = "default"
@@ -55,6 +58,8 @@ class Datastore(Block):
     read_only: bool = Field(default=False, description="Refuse outputs.")
     description: str | None = None
     tags: dict[str, str] = Field(default_factory=dict)
+    _principal: str | None = PrivateAttr(default=None)
+    """As whom it was looked up: with that one's credentials, where there are any."""
 
     @model_validator(mode="after")
     def _type_of_the_first_ones(self) -> Datastore:
@@ -91,13 +96,31 @@ class Datastore(Block):
         """
         path = check_path(path, path)
         if not self.is_plain:
-            return DatastorePath(self.name, path).reference
+            return bound(DatastorePath(self.name, path).reference, self._principal)
         return f"{self.url.rstrip('/')}/{path}" if path else self.url
 
     @property
     def opens_with(self) -> dict[str, Any]:
         """Options and credentials: never to be shown."""
         return {**self.options, **self._secret_options()}
+
+    def seen_by(self, principal: Principal, own: SecretDict | None) -> Datastore:
+        """As a principal finds it. Raises Forbidden where it is denied.
+
+        Args:
+            principal: who looks.
+            own: credentials of the principal's own.
+        """
+        principal.check_datastore(self.name)
+        update: dict[str, Any] = {}
+        if own is not None:
+            update = {
+                "credentials": own,
+                "options": {**self.options, **({"anon": False} if "anon" in self.options else {})},
+            }
+        seen = self.model_copy(update=update)
+        seen._principal = principal.name
+        return seen
 
     def credential_names(self) -> list[str]:
         """Which secret options are set."""
@@ -129,30 +152,34 @@ def _secrets(value: Any, key: str = "") -> Iterator[str]:
 def open_folder(reference: str) -> Folder:
     """The folder that a reference means, with the options and credentials of its datastore if it names one.
 
-    Raises NotFound for a datastore that does not exist, NoServer when it cannot be asked for, InvalidDocument for what
-    is no reference.
+    As whom the datastore is opened, the reference says, whoever this code acts as. What a principal names on the web
+    is not looked for in private networks.
+
+    Raises NotFound for a datastore that does not exist, Forbidden for one that is denied, NoServer when it cannot be
+    asked for, InvalidDocument for what is no reference.
     """
-    place = parse(reference)
+    principal, plain = unbound(reference)
+    place = parse(plain)
     if isinstance(place, AssetReference):
         raise InvalidDocument(f"{reference!r} is a data asset, not a place: find the version that it means first")
     if isinstance(place, Url):
-        return Folder(place.url)
+        return Folder(place.url, PUBLIC_ONLY if principal is not None else None)
     if isinstance(place, LocalPath):
         return Folder(place.path)
-    folder = _cached(place.datastore).folder
+    folder = _cached(place.datastore, principal).folder
     return folder / place.path.rstrip("/") if place.path.strip("/") else folder
 
 
-_cache: dict[tuple[str | None, str], tuple[float, Datastore]] = {}
+_cache: dict[tuple[str | None, str, str | None], tuple[float, Datastore]] = {}
 _lock = threading.Lock()
 
 
-def _cached(name: str) -> Datastore:
-    key = (get_current_settings().api.url, name)
+def _cached(name: str, principal: str | None) -> Datastore:
+    key = (get_current_settings().api.url, name, principal)
     with _lock:
         at, datastore = _cache.get(key, (0.0, None))
         if datastore is None or time.monotonic() - at > CACHE_SECONDS:
-            with store.api() as client:
+            with store.api() as client, acting_as(principal):
                 datastore = find_datastore(client, name)
             _cache[key] = (time.monotonic(), datastore)
     return datastore
@@ -176,18 +203,50 @@ def default_url() -> str:
 
 
 def find_datastore(client: SyncPrefectClient, name: str) -> Datastore:
-    """The datastore of that name. Raises NotFound naming those that there are."""
+    """The datastore of that name, as the principal sees it that this code acts as.
+
+    Raises NotFound naming those that there are, Forbidden.
+    """
     name = name.lower()
     try:
-        return store.load(Datastore, document_name(name), client)
+        return _seen(client, store.load(Datastore, document_name(name), client))
     except NotFound:
         if name == DEFAULT == default_name(client):
-            return _first_default(client)
-        known = ", ".join(datastore.name for datastore in list_datastores(client)) or "none"
+            return _seen(client, _first_default(client))
+        denied = _denied(client)
+        known = ", ".join(held.name for held in list_datastores(client) if held.name not in denied) or "none"
         raise NotFound(
             f"datastore {name!r} does not exist (there are: {known}): make it with "
             f"`prefect-batch datastore create {name} --type TYPE`, or name another"
         ) from None
+
+
+def _seen(client: SyncPrefectClient, datastore: Datastore) -> Datastore:
+    """A datastore as the principal sees it that this code acts as. Raises Forbidden."""
+    if (name := acting_principal()) is None:
+        return datastore
+    principal = principal_or_nobody(client, name)
+    return datastore.seen_by(principal, find_credentials(client, name, datastore.name, datastore.url))
+
+
+def _denied(client: SyncPrefectClient) -> list[str]:
+    name = acting_principal()
+    return principal_or_nobody(client, name).denied_datastores if name is not None else []
+
+
+def check_not_denied(client: SyncPrefectClient, datastore: Datastore, url: str) -> None:
+    """Refuse a place in a datastore that also is in another one, or holds another one, which is denied.
+
+    Of the datastores that a place is in, the one with the longest root counts, however the place is spelt.
+
+    Raises Forbidden.
+    """
+    denied = _denied(client)
+    for other in list_datastores(client) if denied else []:
+        is_further_in = other.name != datastore.name and _below(other.url, datastore.url) not in (None, "")
+        overlaps = _below(url, other.url) is not None or _below(other.url, url) is not None
+        if other.name in denied and is_further_in and overlaps:
+            raise Forbidden(f"{url!r} holds what is in datastore {other.name!r}, which is denied: name another place")
 
 
 def default_datastore(client: SyncPrefectClient) -> Datastore:
@@ -272,12 +331,14 @@ def delete_datastore(client: SyncPrefectClient, name: str) -> None:
             "`prefect-batch datastore set-default OTHER`"
         )
     store.delete(Datastore, held.document_name, client)
+    forget_datastore(client, held.name)
 
 
 def datastore_of(client: SyncPrefectClient, url: str) -> tuple[Datastore, str] | None:
     """The datastore that a concrete local path or URL lies in, the one with the longest root, and the path in it.
 
-    Raises InvalidDocument where several have that root and open it differently: which one would be chance.
+    Raises InvalidDocument where several have that root and open it differently: which one would be chance. Raises
+    Forbidden for one that is denied to the principal that this code acts as.
     """
     found: list[tuple[int, Datastore, str]] = []
     for datastore in list_datastores(client):
@@ -294,7 +355,7 @@ def datastore_of(client: SyncPrefectClient, url: str) -> tuple[Datastore, str] |
             f"{url!r} is in several datastores ({names}), which open it differently: name one, as in "
             f"{datastore.name}:{path}"
         )
-    return datastore, path
+    return _seen(client, datastore), path
 
 
 def _below(url: str, root: str) -> str | None:

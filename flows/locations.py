@@ -10,8 +10,9 @@ from typing import Annotated, Any, Literal
 from prefect.client.orchestration import SyncPrefectClient
 from pydantic import BaseModel, BeforeValidator
 
+from ..blocks.acting import acting_as, acting_principal, bound, unbound
 from ..blocks.data_asset import DataAsset
-from ..blocks.datastore import Datastore, datastore_of, find_datastore, open_folder
+from ..blocks.datastore import Datastore, check_not_denied, datastore_of, find_datastore, open_folder
 from ..blocks.references import AssetReference, DatastorePath, LocalPath, parse
 from ..blocks.versions import find_version
 from ..scoring.errors import BatchError, InvalidDocument, NotFound
@@ -48,14 +49,22 @@ class Location(BaseModel):
 
 
 def locate(given: str, client: SyncPrefectClient | None) -> Location:
-    """The place that a spelling means. It need not exist.
+    """The place that a spelling means, to the principal that this code acts as. It need not exist.
 
     Args:
-        given: any spelling that blocks/references.py knows.
+        given: any spelling that blocks/references.py knows, or the reference of a location that was found before.
         client: of the Prefect server; None for a trial run without one, which knows no datastores and assets.
 
-    Raises InvalidDocument, NotFound.
+    Raises InvalidDocument, NotFound, Forbidden.
     """
+    principal, plain = unbound(given)
+    if principal is None or acting_principal() not in (None, principal):
+        return _locate(given, client)  # which does not know another principal's reference
+    with acting_as(principal):
+        return _locate(plain, client)
+
+
+def _locate(given: str, client: SyncPrefectClient | None, is_asset: bool = False) -> Location:
     pointer = parse(given)
     if isinstance(pointer, LocalPath):
         return _at(given, absolute(pointer.path, given), client)
@@ -64,12 +73,15 @@ def locate(given: str, client: SyncPrefectClient | None) -> Location:
     if isinstance(pointer, AssetReference):
         assert client is not None
         asset = find_version(DataAsset, client, pointer.name, pointer.version, pointer.label)
-        found = locate(asset.reference or asset.path, client)
+        found = _locate(asset.reference or asset.path, client, is_asset=True)
         return found.model_copy(update={"given": given, "asset": f"{asset.name}:{asset.version}"})
     if isinstance(pointer, DatastorePath):
         assert client is not None
-        return _in_datastore(given, _named(client, pointer.datastore, given), pointer.path)
-    return _at(given, pointer.url, client)
+        return _in_datastore(client, given, _named(client, pointer.datastore, given), pointer.path)
+    found = _at(given, pointer.url, client)
+    if found.datastore is None and not is_asset:  # whoever made the asset answers for what it points to
+        return found.model_copy(update={"reference": bound(found.reference, acting_principal())})
+    return found
 
 
 def _named(client: SyncPrefectClient, name: str, given: str) -> Datastore:
@@ -94,13 +106,17 @@ def may_not_be_read(location: Location, error: OSError) -> BatchError:
 def _at(given: str, url: str, client: SyncPrefectClient | None) -> Location:
     """A path or URL; one within a datastore is opened with the datastore's credentials, and written if it may be."""
     held = datastore_of(client, url) if client is not None else None
-    return _in_datastore(given, *held) if held else Location(given=given, url=url, reference=url)
+    if client is None or held is None:
+        return Location(given=given, url=url, reference=url)
+    return _in_datastore(client, given, *held)
 
 
-def _in_datastore(given: str, datastore: Datastore, path: str) -> Location:
+def _in_datastore(client: SyncPrefectClient, given: str, datastore: Datastore, path: str) -> Location:
+    url = (datastore.folder / path).url if path else datastore.folder.url
+    check_not_denied(client, datastore, url)
     return Location(
         given=given,
-        url=(datastore.folder / path).url if path else datastore.folder.url,
+        url=url,
         reference=datastore.reference(path),
         datastore=datastore.name,
         read_only=datastore.read_only,

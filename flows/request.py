@@ -9,6 +9,7 @@ from prefect.client.orchestration import SyncPrefectClient
 from pydantic import Field
 
 from ..blocks import store
+from ..blocks.acting import acting_as
 from ..blocks.compute import ComputeCluster, find_compute
 from ..blocks.datastore import open_folder
 from ..blocks.deployment import Deployment, find_deployment, latest
@@ -18,8 +19,9 @@ from ..blocks.model_deployment import ModelDeployment
 from ..blocks.model_params import check_params
 from ..blocks.pipeline_deployment import PipelineDeployment
 from ..blocks.settings import Document, JobSettings
-from ..scoring.errors import NotFound
-from .inputs import check_apart, find_input, model_inputs
+from ..scoring.errors import InvalidDocument, NotFound
+from .guarded import check_links, check_places
+from .inputs import PARAMS, check_apart, find_input, model_inputs
 from .job import Job, installed_versions, user
 from .outputs import find_output
 from .pipeline_job import AnyJob
@@ -34,6 +36,7 @@ class Request(Document):
     outputs: dict[str, Any] = Field(default_factory=dict)
     deployment: str | None = None
     settings: dict[str, Any] = Field(default_factory=dict)
+    input: Any = None
     caller: str | None = None
 
 
@@ -53,18 +56,27 @@ def record(client: SyncPrefectClient, call: Mapping[str, Any], job_id: str, root
     """
     request = validate(Request, {key: value for key, value in call.items() if value is not None}, "parameters")
     found = route(client, request.endpoint, request.deployment)
-    compute = find_compute(client, found.compute)
-    if isinstance(found, PipelineDeployment):
-        job: AnyJob = make_pipeline_job(
-            client, job_id, found, compute, root, request.inputs, request.outputs, request.settings
-        )
-    else:
-        overrides = validate(_ModelSettings, {"settings": request.settings}, "parameters").settings
-        job = make_job(client, job_id, found, compute, root, request.inputs, request.outputs, overrides)
+    inputs = named_inputs(found, request.input, request.inputs)
+    with acting_as(request.caller):
+        if request.caller is not None:
+            check_places(client, found, {"inputs": inputs, "outputs": request.outputs}, request.caller)
+        job = _make(client, job_id, found, root, inputs, request)
+        if request.caller is not None:
+            check_links(client, job)
     job.endpoint, job.caller = request.endpoint, request.caller
     job.submitted_by = request.caller or by or user()
     job.save()
     return job
+
+
+def _make(
+    client: SyncPrefectClient, job_id: str, found: Deployment, root: str, inputs: Mapping[str, Any], request: Request
+) -> AnyJob:
+    compute = find_compute(client, found.compute)
+    if isinstance(found, PipelineDeployment):
+        return make_pipeline_job(client, job_id, found, compute, root, inputs, request.outputs, request.settings)
+    overrides = validate(_ModelSettings, {"settings": request.settings}, "parameters").settings
+    return make_job(client, job_id, found, compute, root, inputs, request.outputs, overrides)
 
 
 def make_job(
@@ -110,6 +122,29 @@ def make_job(
         versions=installed_versions(),
         root=root,
     )
+
+
+def named_inputs(deployment: Deployment, short: Any, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The inputs of a call, with the data that the parameter `input` gives among them.
+
+    Args:
+        deployment: that is called.
+        short: the parameter `input`; None where it was not given.
+        inputs: as in the request.
+
+    Raises:
+        InvalidDocument: for a pipeline, whose inputs have names of their own, and where both give the data.
+    """
+    if short is None:
+        return inputs
+    if isinstance(deployment, PipelineDeployment):
+        names = ", ".join(deployment.interface.inputs) or "none"
+        raise InvalidDocument(
+            f"input: {deployment.name} is a pipeline and has inputs by name ({names}): give them as inputs={{...}}"
+        )
+    if named := [name for name in inputs if name != PARAMS]:
+        raise InvalidDocument(f"input and inputs.{named[0]} both name the data: give one of them")
+    return {**inputs, "data": short}
 
 
 def route(client: SyncPrefectClient, endpoint_name: str, name: str | None) -> Deployment:

@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
 
+from ..blocks.acting import acting_as
 from ..blocks.command_line import as_argument, parse_command
 from ..blocks.component import Step
 from ..blocks.datastore import open_folder
@@ -55,7 +56,8 @@ def run_step(job_root: str, step: str, run: int, sink: LogSink | None = None, us
     running = _Running(job, step, run, sink or (lambda _, __: None), used)
     try:
         _register(job_root, running)
-        result = finished(job, step) or running.to_its_end()
+        with acting_as(job.caller):
+            result = finished(job, step) or running.to_its_end()
     except JobReleased:
         result = StepResult(name=step, state=CANCELLED, message="was stopped", attempts=running.attempts)
     except (BatchError, OSError) as error:
@@ -75,7 +77,7 @@ def finished(job: PipelineJob, step: str) -> StepResult | None:
 def sweep_outputs(job: PipelineJob) -> None:
     """Remove what steps that were killed with their workers have left beside local outputs. For the end of a job."""
     for step in graph_of(job).jobs:
-        with suppress(BatchError, OSError):
+        with suppress(BatchError, OSError), acting_as(job.caller):
             for name, place in output_places(job, step).items():
                 if (final := place.location.open()).is_local:
                     sweep(Path(final.path).resolve(), output_key(_key(job, step), name))

@@ -21,6 +21,7 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.context import TaskRunContext
 from prefect.futures import PrefectFuture
 
+from ..blocks.acting import acting_as
 from ..blocks.datastore import open_folder
 from ..scoring.errors import BatchError, InvalidDocument, JobFailed
 from .data import InputFolder, OutputFolder, Pointer
@@ -118,17 +119,19 @@ def _job(
     if not isinstance(found, ModelDeployment):
         raise InvalidDocument(f"score({deployment!r}): is a pipeline: name a deployment of type model")
     overrides = {"instance_count": parent.settings.instance_count, **settings}
-    job = make_job(
-        flow.client,
-        f"{parent.id}-{step}",
-        found,
-        parent.compute,
-        root,
-        {"data": data, PARAMS: dict(params)},
-        {"predictions": {"path": output.reference if output is not None else f"{root}/score"}},
-        validate(JobSettings, overrides, f"score({deployment!r}): settings"),
-    )
-    job.endpoint, job.submitted_by, job.parent = found.endpoint_name, parent.submitted_by, parent.id
+    with acting_as(None):  # what the caller's rights open, its reference says
+        job = make_job(
+            flow.client,
+            f"{parent.id}-{step}",
+            found,
+            parent.compute,
+            root,
+            {"data": data, PARAMS: dict(params)},
+            {"predictions": {"path": output.reference if output is not None else f"{root}/score"}},
+            validate(JobSettings, overrides, f"score({deployment!r}): settings"),
+        )
+    job.endpoint, job.parent = found.endpoint_name, parent.id
+    job.submitted_by, job.caller = parent.submitted_by, parent.caller
     job.save()
     return job
 
