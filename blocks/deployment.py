@@ -5,6 +5,7 @@ Each `deployment create` makes a new version, a document that is never changed; 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,7 +14,7 @@ from prefect.client.orchestration import SyncPrefectClient
 
 from ..scoring.errors import AlreadyExists, InvalidDocument, NotFound
 from . import store
-from .documents import load_yaml
+from .documents import load_yaml, merged
 from .model_deployment import ModelDeployment, check_source, parse_model_deployment
 from .pipeline_deployment import PipelineDeployment, parse_pipeline_deployment
 
@@ -43,9 +44,14 @@ def parse_deployment(data: dict[str, Any], where: str, endpoint: str | None = No
     return parse_model_deployment(data, where)
 
 
-def load_deployment(path: Path, endpoint: str | None = None, name: str | None = None) -> Deployment:
-    """A deployment file, checked together with what it names. Raises InvalidDocument."""
-    data = load_yaml(path)
+def load_deployment(
+    path: Path, endpoint: str | None = None, name: str | None = None, changes: Mapping[str, Any] | None = None
+) -> Deployment:
+    """A deployment file, checked together with what it names; `changes` are laid over its keys.
+
+    Raises InvalidDocument.
+    """
+    data = merged(load_yaml(path), changes or {})
     if name is not None:
         data["name"] = name
     deployment = parse_deployment(data, str(path), endpoint)

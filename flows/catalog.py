@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,7 @@ def create_deployment(
     endpoint: str | None = None,
     name: str | None = None,
     set_default: bool = False,
+    changes: Mapping[str, Any] | None = None,
 ) -> Deployment:
     """Make the next version of the deployment that a file describes, with all that it runs copied.
 
@@ -101,10 +103,23 @@ def create_deployment(
         endpoint: instead of the file's `endpoint_name`.
         name: instead of the file's `name`.
         set_default: make it the endpoint's default after all else went well.
+        changes: laid over the file's keys.
 
     Raises InvalidDocument, NotFound.
     """
-    deployment = load_deployment(path, endpoint, name)
+    return deploy(client, load_deployment(path, endpoint, name, changes), path, set_default)
+
+
+def deploy(client: SyncPrefectClient, deployment: Deployment, path: Path, set_default: bool = False) -> Deployment:
+    """Make the next version of a deployment, with all that it runs copied.
+
+    Args:
+        deployment: as its user wrote it, checked together with what it names.
+        path: what messages call it; relative paths in it start from this path's folder.
+        set_default: make it the endpoint's default after all else went well.
+
+    Raises InvalidDocument, NotFound.
+    """
     store.load(BatchEndpoint, deployment.endpoint_name, client)
     datastore = default_datastore(client)
     if isinstance(deployment, ModelDeployment):

@@ -9,8 +9,8 @@ from cyclopts import App, Parameter
 from ..blocks import store
 from ..blocks.component import Component
 from ..flows.components import create_component
-from . import overrides, terminal
-from .cli_options import File
+from . import overrides, terminal, views
+from .cli_options import File, SetKeys
 from .cli_versions import IncludeArchived, Label, NewVersion, Version, print_list, print_one, set_archived
 
 app = App(name="component")
@@ -25,7 +25,7 @@ def component_create(
     file: File,
     name: Annotated[str | None, Parameter(name=["--name", "-n"], help="Instead of the file's.")] = None,
     version: NewVersion = None,
-    set: Annotated[list[str], Parameter(name="--set", help="KEY=VALUE, as in description=Splits.", negative=())] = [],  # noqa: B006
+    set: SetKeys = [],  # noqa: B006
 ) -> None:
     """Register a component, in a version that never changes; prints what a pipeline's `component` takes.
 
@@ -33,10 +33,10 @@ def component_create(
 
     Example: prefect-batch component create -f prepare.yml
     """
-    changes = overrides.parse(set) | {key: value for key, value in (("name", name), ("version", version)) if value}
+    changes = overrides.document(set) | {key: value for key, value in (("name", name), ("version", version)) if value}
     with store.api() as client:
         made = create_component(client, file, changes)
-    terminal.result(made.label)
+    terminal.result(made.label, views.of_version(made))
 
 
 @app.command(name="list")

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
 from ..blocks import store
 from ..blocks.compute import ComputeCluster, builtin_local, find_compute
-from ..blocks.documents import load_yaml, validate
-from . import terminal
-from .cli_options import Name, OptionalFile, OptionalName, Yes, confirm
+from ..blocks.documents import load_yaml, merged, validate
+from ..scoring.errors import InvalidDocument
+from . import overrides, terminal, views
+from .cli_options import Name, OptionalFile, OptionalName, SetKeys, Yes, confirm
 
 app = App(name="compute")
+
+MinInstances = Annotated[int | None, Parameter(help="Recorded only.")]
+MaxInstances = Annotated[int | None, Parameter(help="Instances that one job gets at most.")]
+IdleTime = Annotated[int | None, Parameter(help="Seconds; recorded only.")]
 
 
 @app.command(name="create")
@@ -20,21 +25,71 @@ def compute_create(
     name: OptionalName = None,
     *,
     file: OptionalFile = None,
-    type: str | None = None,
+    type: Annotated[str | None, Parameter(name=["--type", "-t"], help="local (or amlcompute) or address.")] = None,
     address: Annotated[str | None, Parameter(help="Of a running Dask scheduler, for --type address.")] = None,
-    max_instances: int | None = None,
+    size: Annotated[str | None, Parameter(help="Recorded only.")] = None,
+    tier: Annotated[str | None, Parameter(help="dedicated or low_priority; recorded only.")] = None,
+    min_instances: MinInstances = None,
+    max_instances: MaxInstances = None,
+    idle_time_before_scale_down: IdleTime = None,
+    description: str | None = None,
+    set: SetKeys = [],  # noqa: B006
 ) -> None:
     """Make a compute cluster: processes on the worker's machine, or a running Dask scheduler.
 
     Example: prefect-batch compute create cluster --type address --address tcp://10.0.0.4:8786
     """
-    data = load_yaml(file) if file else {}
-    given = {"name": name, "type": type, "address": address, "max_instances": max_instances}
-    data |= {key: value for key, value in given.items() if value is not None}
-    cluster = validate(ComputeCluster, data, str(file or "compute"), set(ComputeCluster.model_fields))
+    given = {
+        "name": name,
+        "type": type,
+        "address": address,
+        "size": size,
+        "tier": tier,
+        "min_instances": min_instances,
+        "max_instances": max_instances,
+        "idle_time_before_scale_down": idle_time_before_scale_down,
+        "description": description,
+    }
+    given = {key: value for key, value in given.items() if value is not None}
+    data = merged(load_yaml(file) if file else {}, overrides.document(set) | given)
+    cluster = _valid(data, str(file or "compute"))
     with store.api() as client:
         store.create(cluster, cluster.name, client)
-    terminal.result(cluster.name)
+    terminal.result(cluster.name, views.of_compute(cluster))
+
+
+def _valid(data: dict[str, Any], where: str) -> ComputeCluster:
+    return validate(ComputeCluster, data, where, {*ComputeCluster.model_fields})
+
+
+@app.command(name="update")
+def compute_update(
+    name: Name,
+    *,
+    min_instances: MinInstances = None,
+    max_instances: MaxInstances = None,
+    idle_time_before_scale_down: IdleTime = None,
+    set: SetKeys = [],  # noqa: B006
+) -> None:
+    """Change a compute cluster; jobs that run keep what they have.
+
+    Example: prefect-batch compute update cluster --max-instances 8
+    """
+    given = {
+        "min_instances": min_instances,
+        "max_instances": max_instances,
+        "idle_time_before_scale_down": idle_time_before_scale_down,
+    }
+    changes = overrides.document(set) | {key: value for key, value in given.items() if value is not None}
+    if not changes or "name" in changes:
+        raise InvalidDocument(
+            "name cannot be changed" if changes else "nothing to change: give --max-instances or --set"
+        )
+    with store.api() as client:
+        held = store.load(ComputeCluster, name.lower(), client)
+        changed = _valid(merged(views.keys_of(held), changes), "--set")
+        store.patch(ComputeCluster, held.name, store.dump(changed, {*changes}), client)
+    terminal.result(changed.name, views.of_compute(changed))
 
 
 @app.command(name="list")
@@ -46,7 +101,8 @@ def compute_list() -> None:
     with store.api() as client:
         found = store.list_all(ComputeCluster, client)
     found = found if any(c.name == "local" for c in found) else [builtin_local(), *found]
-    terminal.table(("NAME", "TYPE", "ADDRESS"), [(c.name, c.type, c.address) for c in found])
+    rows = [(c.name, c.type, c.address) for c in found]
+    terminal.table(("NAME", "TYPE", "ADDRESS"), rows, [views.of_compute(c) for c in found])
 
 
 @app.command(name="show")
@@ -56,7 +112,7 @@ def compute_show(name: Name) -> None:
     Example: prefect-batch compute show local
     """
     with store.api() as client:
-        terminal.out.print_json(find_compute(client, name.lower()).model_dump_json(exclude={"block_type_slug"}))
+        terminal.document(views.of_compute(find_compute(client, name.lower())))
 
 
 @app.command(name="delete")

@@ -10,8 +10,8 @@ from cyclopts import App, Parameter
 from ..blocks import store
 from ..blocks.data_asset import DataAsset, load_data_asset, parse_data_asset
 from ..flows.upload import create_data_asset
-from . import terminal
-from .cli_options import OptionalFile
+from . import overrides, terminal, views
+from .cli_options import OptionalFile, SetKeys
 from .cli_versions import IncludeArchived, Label, NewVersion, Version, print_list, print_one, set_archived
 
 app = App(name="data")
@@ -25,10 +25,13 @@ def data_create(
     name: OptionalName = None,
     *,
     file: OptionalFile = None,
-    path: Annotated[str | None, Parameter(help="The data: a path, a URL or a place in a datastore.")] = None,
-    type: Annotated[str | None, Parameter(help="uri_folder or uri_file.")] = None,
+    path: Annotated[
+        str | None, Parameter(name=["--path", "-p"], help="The data: a path, a URL or a place in a datastore.")
+    ] = None,
+    type: Annotated[str | None, Parameter(name=["--type", "-t"], help="uri_folder or uri_file.")] = None,
     version: NewVersion = None,
     description: str | None = None,
+    set: SetKeys = [],  # noqa: B006
 ) -> None:
     """Give data a name, in a version that never changes; prints what a job's --input takes.
 
@@ -37,12 +40,12 @@ def data_create(
     Example: prefect-batch data create --name heart --path data/
     """
     given = {"name": name, "path": path, "type": type, "version": version, "description": description}
-    given = {key: value for key, value in given.items() if value is not None}
-    beside = file.parent if file and path is None else Path.cwd()
+    given = overrides.document(set) | {key: value for key, value in given.items() if value is not None}
+    beside = file.parent if file and "path" not in given else Path.cwd()
     asset = load_data_asset(file, **given) if file else parse_data_asset(given, "data")
     with store.api() as client, terminal.byte_bar(f"Uploading {asset.path}") as update:
         made = create_data_asset(client, asset, beside, update)
-    terminal.result(made.label)
+    terminal.result(made.label, views.of_version(made))
 
 
 @app.command(name="list")

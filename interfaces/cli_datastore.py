@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,7 +12,7 @@ from ..blocks import datastore as datastores
 from ..blocks import store
 from ..blocks.datastore_file import load_datastore, parse_datastore
 from ..scoring.errors import InvalidDocument
-from . import overrides, terminal
+from . import overrides, terminal, views
 from .cli_options import LocalFolder, Name, OptionalFile, OptionalName, Yes, confirm
 
 app = App(name="datastore")
@@ -56,13 +55,15 @@ def datastore_create(
     given |= _keys(set)
     made = load_datastore(file, given) if file else parse_datastore(given, "datastore", Path.cwd())
     with store.api() as client:
-        terminal.result(datastores.create_datastore(client, made).name)
+        stored = datastores.create_datastore(client, made)
+        data = views.of_datastore(stored, stored.name == datastores.default_name(client))
+    terminal.result(stored.name, data)
 
 
 def _keys(assignments: Iterable[str]) -> dict[str, Any]:
     """`--set` as keys; of credentials, the value is the text itself, and no error repeats it."""
     secret = [text for text in assignments if text.startswith("credentials")]
-    keys = overrides.parse(text for text in assignments if text not in secret)
+    keys = overrides.document(text for text in assignments if text not in secret)
     credentials: dict[str, Any] = {}
     for assignment in secret:
         key, equals, value = assignment.partition("=")
@@ -87,7 +88,9 @@ def datastore_list() -> None:
             datastores.default_datastore(client)  # whoever asks first makes it
         found = datastores.list_datastores(client)
     rows = [(d.name, d.type, d.url, _yes(d.read_only), _yes(d.name == default)) for d in found]
-    terminal.table(("NAME", "TYPE", "URL", "READ_ONLY", "DEFAULT"), rows)
+    terminal.table(
+        ("NAME", "TYPE", "URL", "READ_ONLY", "DEFAULT"), rows, [views.of_datastore(d, d.name == default) for d in found]
+    )
 
 
 def _yes(flag: bool) -> str:
@@ -103,9 +106,7 @@ def datastore_show(name: Name) -> None:
     with store.api() as client:
         found = datastores.find_datastore(client, name)
         default = datastores.default_name(client)
-    shown = found.model_dump(mode="json", exclude={"block_type_slug", "credentials"})
-    shown |= {"credentials": found.credential_names(), "default": found.name == default}
-    terminal.out.print_json(json.dumps({"id": f"azureml://datastores/{found.name}", **shown}))
+    terminal.document(views.of_datastore(found, found.name == default))
 
 
 @app.command(name="set-default")

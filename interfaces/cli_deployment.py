@@ -1,4 +1,4 @@
-"""`prefect-batch deployment`."""
+"""`prefect-batch deployment`, and `prefect-batch batch-deployment`."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from ..blocks.deployment import Deployment, endpoints_with, latest, versions
 from ..blocks.endpoint import BatchEndpoint
 from ..blocks.model_deployment import ModelDeployment
 from ..flows import catalog
-from ..scoring.errors import NotFound
-from . import terminal
-from .cli_options import Endpoint, File, Name, Yes, confirm
+from ..flows.deployment_update import update_deployment
+from ..scoring.errors import InvalidDocument, NotFound
+from . import overrides, terminal, views
+from .cli_job import list_jobs
+from .cli_options import Endpoint, File, MaxResults, Name, OptionalFile, OptionalName, SetKeys, Yes, confirm
 
 app = App(name="deployment")
 
@@ -25,14 +27,15 @@ def deployment_create(
     endpoint: Endpoint = None,
     name: Annotated[str | None, Parameter(name=["--name", "-n"], help="Instead of the file's.")] = None,
     set_default: Annotated[bool, Parameter(help="Make it the endpoint's default.", negative=())] = False,
+    set: SetKeys = [],  # noqa: B006
 ) -> None:
     """Make the next version of a deployment; its code and model are copied, so that later edits do not change it.
 
     Example: prefect-batch deployment create -f deployment.yml --set-default
     """
     with store.api() as client:
-        made = catalog.create_deployment(client, file, endpoint, name, set_default)
-    terminal.result(f"{made.endpoint_name}/{made.name} version {made.version}")
+        made = catalog.create_deployment(client, file, endpoint, name, set_default, overrides.document(set))
+    _tell(made)
     if recorded := _recorded_only(made):
         what = f"{' and '.join(recorded)} {'is' if len(recorded) == 1 else 'are'} recorded, and of no effect"
         terminal.note(f"Note: {what}: jobs run in the Python of the worker, on the deployment's compute.")
@@ -42,8 +45,37 @@ def deployment_create(
         )
 
 
+def _tell(made: Deployment) -> None:
+    terminal.result(f"{made.endpoint_name}/{made.name} version {made.version}", views.of_deployment(made))
+
+
+@app.command(name="update")
+def deployment_update(
+    name: OptionalName = None,
+    *,
+    endpoint: Endpoint = None,
+    file: OptionalFile = None,
+    set: SetKeys = [],  # noqa: B006
+) -> None:
+    """Make the next version of a deployment with other settings, and the same code and model.
+
+    With --file, its code and model are copied again, as `deployment create` does.
+
+    Example: prefect-batch deployment update gbm -e heart --set settings.mini_batch_size=20
+    """
+    with store.api() as client:
+        if file is not None:
+            made = catalog.create_deployment(client, file, endpoint, name, changes=overrides.document(set))
+        elif name is None or not set:
+            raise InvalidDocument("nothing to change: give --name and --set, or --file")
+        else:
+            held = _endpoint_of(client, endpoint, name.lower())
+            made = update_deployment(client, held, name.lower(), overrides.document(set))
+    _tell(made)
+
+
 @app.command(name="list")
-def deployment_list(*, endpoint: Endpoint = None) -> None:
+def deployment_list(endpoint: Endpoint = None) -> None:
     """List deployments, of one endpoint or of all.
 
     Example: prefect-batch deployment list -e heart
@@ -57,7 +89,8 @@ def deployment_list(*, endpoint: Endpoint = None) -> None:
         (d.endpoint_name, d.name, d.version, "yes" if endpoints[d.endpoint_name] == d.name else "", d.compute)
         for d in found
     ]
-    terminal.table(("ENDPOINT", "NAME", "VERSION", "DEFAULT", "COMPUTE"), rows)
+    data = [views.of_deployment(d) for d in found]
+    terminal.table(("ENDPOINT", "NAME", "VERSION", "DEFAULT", "COMPUTE"), rows, data)
 
 
 @app.command(name="show")
@@ -68,7 +101,18 @@ def deployment_show(name: Name, *, endpoint: Endpoint = None) -> None:
     """
     with store.api() as client:
         held = versions(client, _endpoint_of(client, endpoint, name.lower()), name.lower())
-    terminal.out.print_json(held[-1].model_dump_json(exclude={"block_type_slug"}))
+    terminal.document(views.of_deployment(held[-1]))
+
+
+@app.command(name="list-jobs")
+def deployment_list_jobs(name: Name, *, endpoint: Endpoint = None, limit: MaxResults = 50) -> None:
+    """List the jobs that a deployment ran, the newest first.
+
+    Example: prefect-batch deployment list-jobs gbm -e heart
+    """
+    with store.api() as client:
+        held = _endpoint_of(client, endpoint, name.lower())
+    list_jobs(held, name.lower(), limit)
 
 
 @app.command(name="delete")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 from cyclopts import App, Parameter
 from prefect.client.orchestration import SyncPrefectClient
@@ -14,13 +14,16 @@ from ..blocks import store
 from ..flows import jobs
 from ..flows.download import download
 from ..flows.job import Job
-from ..flows.pipeline_job import DataValue, PipelineJob
-from ..flows.pipeline_summary import NOT_RUN, read_pipeline_summary
-from ..flows.summary import read_summary
-from . import overrides, terminal
-from .cli_options import Endpoint, File, JobId, LocalFolder, Set, Stream
+from ..flows.pipeline_job import AnyJob, DataValue, PipelineJob
+from ..flows.pipeline_summary import NOT_RUN, PipelineSummary, read_pipeline_summary
+from ..flows.summary import Summary, read_summary
+from ..scoring.errors import InvalidDocument
+from . import overrides, terminal, views
+from .cli_options import Endpoint, File, JobId, LocalFolder, MaxResults, Set, Stream
 
 app = App(name="job")
+
+_PAGE = 200
 
 
 @app.command(name="create")
@@ -42,7 +45,7 @@ def job_create(
     from .call import bring_within_reach
 
     with store.api() as client:
-        job = prepare_job(client, file, overrides.parse(set))
+        job = prepare_job(client, file, overrides.document(set))
         values = {"inputs": dict(job.inputs), "outputs": dict(job.outputs)}
         bring_within_reach(values, client, job.deployment.interface)
         run = stand_alone.submit(client, job.deployment, values["inputs"], values["outputs"], name or job.name)
@@ -53,7 +56,7 @@ def job_create(
 
 def tell_job(client: SyncPrefectClient, run: FlowRun) -> None:
     """Say which job was made: its id for scripts, its page and what it may lack for people."""
-    terminal.result(str(run.id))
+    terminal.result(str(run.id), views.of_job(run, jobs.ui_url(run)))
     if (url := jobs.ui_url(run)) is not None:
         terminal.note(f"Job {run.name}: {url}")
     if not jobs.workers_online(client):
@@ -61,15 +64,38 @@ def tell_job(client: SyncPrefectClient, run: FlowRun) -> None:
 
 
 @app.command(name="list")
-def job_list(*, endpoint: Endpoint = None, limit: int = 50) -> None:
+def job_list(*, endpoint: Endpoint = None, limit: MaxResults = 50) -> None:
     """List jobs, the newest first.
 
     Example: prefect-batch job list --endpoint heart
     """
+    list_jobs(endpoint, None, limit)
+
+
+def list_jobs(endpoint: str | None, deployment: str | None, limit: int) -> None:
+    """Show the newest jobs, of one endpoint or of all; of one deployment only, where its jobs have been recorded."""
     with store.api() as client:
-        found = jobs.list_jobs(client, endpoint.lower() if endpoint else None, limit)
+        found = _newest(client, endpoint.lower() if endpoint else None, limit)
+        if deployment is not None:
+            found = [
+                run for run in found if (held := jobs.record_of(client, run)) and held.deployment.name == deployment
+            ]
     rows = [(run.id, run.parameters.get("endpoint"), run.name, _state(run), _time(run)) for run in found]
-    terminal.table(("ID", "ENDPOINT", "NAME", "STATE", "STARTED"), rows)
+    terminal.table(
+        ("ID", "ENDPOINT", "NAME", "STATE", "STARTED"), rows, [views.of_job(run, jobs.ui_url(run)) for run in found]
+    )
+
+
+def _newest(client: SyncPrefectClient, endpoint: str | None, limit: int) -> list[FlowRun]:
+    """As many jobs as there are, up to a limit: the server gives them a page at a time."""
+    found: list[FlowRun] = []
+    while len(found) < limit:
+        wanted = min(_PAGE, limit - len(found))
+        page = jobs.list_jobs(client, endpoint, wanted, len(found))
+        found += page
+        if len(page) < wanted:
+            break
+    return found
 
 
 def _state(run: FlowRun) -> str:
@@ -92,19 +118,28 @@ def job_show(id: JobId) -> None:
         record = jobs.record_of(client, run)
         values: dict[str, Any] = {"job": run.id, "name": run.name, "endpoint": run.parameters.get("endpoint")}
         values |= {"state": _state(run), "message": run.state.message if run.state else None}
-        ended = run.state is not None and run.state.is_final()
+        summary = _summary(record) if run.state is not None and run.state.is_final() else None
         if record is not None:
             values |= {"deployment": record.deployment_label}
-            values |= _of_pipeline(record, ended) if isinstance(record, PipelineJob) else _of_model(record, ended)
+            if isinstance(record, PipelineJob):
+                values |= _of_pipeline(record, cast("PipelineSummary | None", summary))
+            else:
+                values |= _of_model(record, cast("Summary | None", summary))
             values |= {"files of the job": record.folder.url}
         values["ui"] = jobs.ui_url(run)
-    terminal.details(values)
+        data = views.of_job(run, values["ui"], record, summary)
+    terminal.details(values, data)
 
 
-def _of_model(job: Job, ended: bool) -> dict[str, Any]:
+def _summary(record: AnyJob | None) -> Summary | PipelineSummary | None:
+    if record is None:
+        return None
+    return read_pipeline_summary(record) if isinstance(record, PipelineJob) else read_summary(record)
+
+
+def _of_model(job: Job, summary: Summary | None) -> dict[str, Any]:
     values: dict[str, Any] = {"input": job.input.url, "output": job.output.url}
-    summary = read_summary(job)
-    if summary is not None and ended:
+    if summary is not None:
         values["output"] = summary.output
         keys = ("items", "succeeded", "failed", "rows", "mini_batches", "retried_mini_batches", "runs")
         values |= {key.replace("_", " "): getattr(summary, key) for key in keys}
@@ -112,14 +147,13 @@ def _of_model(job: Job, ended: bool) -> dict[str, Any]:
     return values
 
 
-def _of_pipeline(job: PipelineJob, ended: bool) -> dict[str, Any]:
+def _of_pipeline(job: PipelineJob, summary: PipelineSummary | None) -> dict[str, Any]:
     values: dict[str, Any] = {
         f"input {name}": value.location.url if isinstance(value, DataValue) else value
         for name, value in job.inputs.items()
     }
     values |= {f"output {name}": place.location.url for name, place in job.outputs.items()}
-    summary = read_pipeline_summary(job)
-    if summary is not None and ended:
+    if summary is not None:
         values |= {f"output {name}": summary.outputs.get(name, "not there") for name in job.outputs}
         for step in summary.steps:
             reused = f", reused from job {step.reused_from}" if step.reused_from else f", {step.seconds:g} s"
@@ -183,11 +217,14 @@ def job_download(
     output_name: Annotated[
         str | None, Parameter(help="The one output to copy; by default all, and the summary.")
     ] = None,
+    all: Annotated[bool, Parameter(help="All of them, which is the default.", negative=())] = False,
 ) -> None:
     """Copy a finished job's outputs, errors and summary to a local folder.
 
     Example: prefect-batch job download 5f0c5f1e-... --output-name scores --download-path results/
     """
+    if all and output_name is not None:
+        raise InvalidDocument("--all and --output-name: give one of them")
     with store.api() as client:
-        for path in download(client, jobs.find(client, id), download_path, output_name):
-            sys.stdout.write(f"{path}\n")
+        copied = [str(path) for path in download(client, jobs.find(client, id), download_path, output_name)]
+    terminal.results(copied)

@@ -9,9 +9,13 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import Parameter, Token
+from cyclopts.validators import Number
 
 from ..scoring.errors import InvalidDocument
 
+MaxResults = Annotated[
+    int, Parameter(name=["--limit", "--max-results", "-r"], help="At most so many.", validator=Number(gte=1))
+]
 File = Annotated[Path, Parameter(name=["--file", "-f"], help="YAML file.")]
 OptionalFile = Annotated[Path | None, Parameter(name=["--file", "-f"], help="YAML file.")]
 Name = Annotated[str, Parameter(name=["--name", "-n"])]
@@ -52,6 +56,12 @@ Set = Annotated[
         help="Override settings for this job, or give an input or output: KEY=VALUE, as in mini_batch_size=2, "
         "inputs.folds=5 or inputs.data.path=data/ outputs.score.path=out/.",
         negative=(),
+    ),
+]
+SetKeys = Annotated[
+    list[str],
+    Parameter(
+        name="--set", help="Set keys of the file: KEY=VALUE, as in description=Daily or tags.team=blue.", negative=()
     ),
 ]
 Stream = Annotated[bool, Parameter(help="Follow the job until it ends.", negative=())]

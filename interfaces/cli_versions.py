@@ -1,8 +1,7 @@
-"""What the commands for data assets and for components have in common: both are kept in versions."""
+"""What the commands for data assets, components and environments have in common: they are kept in versions."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -10,11 +9,13 @@ from cyclopts import Parameter
 
 from ..blocks import store, versions
 from ..blocks.versions import Versioned
-from . import terminal
+from . import terminal, views
 
 NewVersion = Annotated[str | None, Parameter(name=["--version", "-v"], help="By default the next number.")]
 Version = Annotated[str | None, Parameter(name=["--version", "-v"])]
-Label = Annotated[str | None, Parameter(name=["--label", "-l"], help="latest, which is the default.")]
+Label = Annotated[
+    str | None, Parameter(name=["--label", "-l"], help="latest, which is the default; an alias of a model.")
+]
 IncludeArchived = Annotated[bool, Parameter(negative=())]
 
 
@@ -29,12 +30,10 @@ def print_list(kind: type[Versioned], name: str | None, include_archived: bool, 
     """
     with store.api() as client:
         found = versions.list_versions(kind, client, name)
-    rows = [
-        (one.name, one.version, *(getattr(one, field) for field in fields), _time(one))
-        for one in found
-        if include_archived or not one.archived
-    ]
-    terminal.table(("NAME", "VERSION", *map(str.upper, fields), "CREATED"), rows)
+    shown = [one for one in found if include_archived or not one.archived]
+    rows = [(one.name, one.version, *(getattr(one, field) for field in fields), _time(one)) for one in shown]
+    data = [views.of_version(one) for one in shown]
+    terminal.table(("NAME", "VERSION", *map(str.upper, fields), "CREATED"), rows, data)
 
 
 def _time(one: Versioned) -> str | None:
@@ -45,12 +44,11 @@ def print_one(kind: type[Versioned], name: str, version: str | None, label: str 
     """A version as JSON. Raises NotFound."""
     with store.api() as client:
         found = versions.find_version(kind, client, name, version, label)
-    shown = {"id": found.label, **found.model_dump(mode="json", exclude={"block_type_slug"})}
-    terminal.out.print_json(json.dumps(shown))
+    terminal.document(views.of_version(found))
 
 
 def set_archived(kind: type[Versioned], name: str, version: str | None, archived: bool) -> None:
     """Archive or restore one version, or all; prints which. Raises NotFound."""
     with store.api() as client:
-        for one in versions.set_archived(kind, client, name, version, archived):
-            terminal.result(one.label)
+        changed = versions.set_archived(kind, client, name, version, archived)
+    terminal.results([one.label for one in changed], [views.of_version(one) for one in changed])

@@ -11,6 +11,7 @@ from typing import Any, cast
 from ..scoring.errors import InvalidDocument
 
 _OPTION = "--set"
+_SETTINGS = "settings."
 
 Read = Callable[[Sequence[str], str], Any]
 """Makes the value of an assignment. Takes the parts of its key, and its text."""
@@ -48,22 +49,28 @@ def value_of(key: Sequence[str], text: str) -> Any:
     return _path(text) if key[-1] == "path" else _value(text)
 
 
-def parse(assignments: Iterable[str], onto: dict[str, Any] | None = None, read: Read = value_of) -> dict[str, Any]:
-    """`retry_settings.timeout=60` as {'retry_settings': {'timeout': 60}}. Raises InvalidDocument.
+def document(assignments: Iterable[str]) -> dict[str, Any]:
+    """What `--set` changes in a document, all its keys as they are written. Raises InvalidDocument."""
+    return parse(assignments, within="")
 
-    A leading `settings.` may stand or not.
+
+def parse(
+    assignments: Iterable[str], onto: dict[str, Any] | None = None, read: Read = value_of, within: str = _SETTINGS
+) -> dict[str, Any]:
+    """`retry_settings.timeout=60` as {'retry_settings': {'timeout': 60}}. Raises InvalidDocument.
 
     Args:
         assignments: KEY=VALUE each.
         onto: what they change; it stays as it is itself.
         read: makes a value of its text.
+        within: what may stand in front of a key, or not.
     """
     parsed: dict[str, Any] = copy.deepcopy(onto or {})
     for assignment in assignments:
         key, equals, text = assignment.partition("=")
         if not equals or not key:
             raise InvalidDocument(f"--set {assignment!r}: write KEY=VALUE, as in --set mini_batch_size=2")
-        *parents, last = keys = key.removeprefix("settings.").split(".")
+        *parents, last = keys = key.removeprefix(within).split(".")
         level = parsed
         for parent in parents:
             below: Any = level.setdefault(parent, {})

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import sys
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, Protocol
 
@@ -19,6 +20,8 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 from rich.table import Table
+
+from .formats import Wanted
 
 # Names and paths are shown as they are: `a:x:1` holds no emoji, `[old]` is no style.
 out = Console(markup=False, emoji=False, highlight=False)
@@ -42,16 +45,55 @@ class Update(Protocol):
         """
 
 
-def result(text: str) -> None:
-    """A line on stdout, for scripts too: never folded."""
+_wanted = Wanted()
+
+
+def want(wanted: Wanted) -> None:
+    """Say in which form results are wanted from now on."""
+    global _wanted
+    _wanted = wanted
+
+
+def show(data: Any, people: Callable[[], None]) -> None:
+    """A command's result, on stdout: in the format that is wanted, or as people read it.
+
+    Args:
+        data: the result as scripts read it, with Azure ML's keys where that has the thing.
+        people: writes it for people, and for scripts that take a single line.
+    """
+    if _wanted.format is None:
+        people()
+    elif _wanted.format == "jsonc" and out.is_terminal:
+        out.print_json(_wanted.text(data))
+    else:
+        sys.stdout.write(_wanted.text(data))
+
+
+def result(text: str, data: Any = None) -> None:
+    """A line, never folded. `data`: what it stands for."""
+    show(text if data is None else data, lambda: _line(text))
+
+
+def results(lines: Sequence[str], data: Any = None) -> None:
+    """Lines, never folded. `data`: what they stand for."""
+    show(list(lines) if data is None else data, lambda: _line("\n".join(lines)) if lines else None)
+
+
+def _line(text: str) -> None:
     sys.stdout.write(f"{text}\n")
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Rows under headings; plain tab-separated values when stdout is not a terminal."""
+def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], data: Sequence[Any] | None = None) -> None:
+    """Rows under headings; plain tab-separated values when stdout is not a terminal. `data`: what they stand for."""
+    held = [list(row) for row in rows]
+    keys = [_key(column) for column in columns]
+    show([dict(zip(keys, row, strict=True)) for row in held] if data is None else data, lambda: _table(columns, held))
+
+
+def _table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     if not out.is_terminal:
         for row in (columns, *rows):
-            sys.stdout.write("\t".join("" if value is None else str(value) for value in row) + "\n")
+            _line("\t".join("" if value is None else str(value) for value in row))
         return
     grid = Table(box=None, header_style="bold", pad_edge=False)
     for column in columns:
@@ -61,11 +103,24 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     out.print(grid)
 
 
-def details(values: dict[str, Any]) -> None:
-    """Key and value lines."""
+def details(values: Mapping[str, Any], data: Any = None) -> None:
+    """Key and value lines. `data`: what they stand for."""
+    show({_key(key): value for key, value in values.items()} if data is None else data, lambda: _details(values))
+
+
+def _details(values: Mapping[str, Any]) -> None:
     width = max(len(key) for key in values)
     for key, value in values.items():
-        sys.stdout.write(f"{key:<{width}}  {'' if value is None else value}\n")
+        _line(f"{key:<{width}}  {'' if value is None else value}")
+
+
+def _key(heading: str) -> str:
+    return heading.lower().replace(" ", "_")
+
+
+def document(data: Any) -> None:
+    """A result that is JSON for people too."""
+    show(data, lambda: out.print_json(json.dumps(data, default=str)))
 
 
 def note(message: str) -> None:
