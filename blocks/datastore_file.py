@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, create_model, model_validator
 
 from ..scoring.errors import InvalidDocument
 from .datastore import Datastore
@@ -252,6 +252,27 @@ def parse_datastore(data: dict[str, Any], where: str, beside: Path) -> Datastore
         raise InvalidDocument(f"{where}: {error}") from None
     given |= read.model_dump(include=read.model_fields_set & {"description", "tags", "read_only"})
     return validate(Datastore, given, where)
+
+
+def parse_credentials(datastore: Datastore, given: dict[str, Any], where: str, beside: Path) -> dict[str, Any]:
+    """Credentials for a datastore, as under `credentials` in its file. Raises InvalidDocument, which shows none.
+
+    Args:
+        datastore: that they open.
+        given: the mapping.
+        where: the file's name, for messages.
+        beside: the folder that relative paths in it mean.
+    """
+    _, model = _KINDS[datastore.type.replace("_", "")]
+    if "credentials" not in model.model_fields:
+        raise InvalidDocument(f"datastore {datastore.name!r} is of type {datastore.type}, which takes no credentials")
+    kind: Any = model.model_fields["credentials"].annotation
+    own: type[Document] = create_model("Own", __base__=Document, credentials=(kind, ...))
+    read: Any = validate(own, {"credentials": given}, where)
+    secret = model.model_construct(credentials=read.credentials).secret_options(beside)
+    if not secret:
+        raise InvalidDocument(f"{where}: credentials is empty: write those of a datastore of type {datastore.type}")
+    return secret
 
 
 def load_datastore(path: Path, given: dict[str, Any] | None = None) -> Datastore:
