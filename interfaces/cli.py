@@ -27,6 +27,11 @@ app = App(
 _GROUPS = {
     "endpoint": ("cli_endpoint:app", "Make, show, change, call and delete endpoints."),
     "deployment": ("cli_deployment:app", "Make, show, change and delete the deployments of an endpoint."),
+    "watch": (
+        "cli_watch:app",
+        "Call an endpoint for the files that arrive at a place, once for each, also after a restart.\n\n"
+        "Example: prefect-batch watch lake:incoming/ --endpoint heart --include '*.csv'",
+    ),
     "job": ("cli_job:app", "List, show, follow, cancel, resume and download jobs."),
     "compute": ("cli_compute:app", "Make, show, change and delete compute clusters."),
     "datastore": ("cli_datastore:app", "Make, show and delete datastores, and choose the default."),

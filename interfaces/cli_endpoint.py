@@ -20,6 +20,9 @@ from .cli_job import list_jobs
 from .cli_options import MaxResults, Name, OptionalFile, OptionalName, SetKeys, Yes, confirm
 
 app = App(name="endpoint")
+app.command(
+    f"{__package__}.cli_schedule:app", name="schedule", help="Make, list, pause, resume and delete its schedules."
+)
 app.command(invoke)
 
 
