@@ -70,10 +70,10 @@ def input_field(position: int, shown: ModelDeployment | PipelineDeployment | Non
         about = f"Not for {shown.name}: what a model deployment is to score."
     else:
         about = (
-            "Required, unless the data stands in inputs: the folder or file to score, as a path, a URL or a data asset "
-            "like data:heart@latest. A relative path starts where the worker was started."
+            "The folder or file to score, as a path, a URL or a data asset like data:heart@latest; needed unless "
+            "inputs names it. A relative path starts where the worker was started."
         )
-    return {"title": "Input", "description": about, "position": position, **_data()}
+    return {"title": "input", "description": about, "position": position, **_data()}
 
 
 def _data() -> Schema:

@@ -13,12 +13,13 @@ from ..blocks.pipeline_deployment import PipelineDeployment
 from ..blocks.pipeline_settings import JobPipelineSettings
 from ..scoring.errors import InvalidDocument, NotFound
 from .pipeline_call import check_inputs, check_outputs
-from .request import route
+from .request import named_inputs, route
 
 _MISSING = {
-    "inputs": "name the data with --input",
-    "deployment": "the endpoint has no default, so name one with --deployment, or set a default with "
-    "`prefect-batch endpoint update ENDPOINT --default NAME`",
+    "inputs": "inputs: nothing was given: name the data with --input",
+    "input": "inputs: nothing was given: name the data with --input",
+    "deployment": "deployment: nothing was given: the endpoint has no default, so name one with --deployment, or set a "
+    "default with `prefect-batch endpoint update ENDPOINT --default NAME`",
 }
 
 
@@ -39,14 +40,18 @@ def refused(
 def _own_words(
     client: SyncPrefectClient, endpoint: str, parameters: Mapping[str, Any]
 ) -> InvalidDocument | NotFound | None:
-    """What the check of a pipeline's own job says of a call; None where it finds nothing, and for models."""
+    """What the check of the job itself says of a call; None where it finds nothing.
+
+    Of a model's, only whether the data is given twice.
+    """
     parts: dict[str, Any] = {group: parameters.get(group) or {} for group in ("inputs", "outputs", "settings")}
     if not all(isinstance(part, Mapping) for part in parts.values()):
         return None
     try:
         found = route(client, endpoint, parameters.get("deployment"))
+        inputs = named_inputs(found, parameters.get("input"), cast("Mapping[str, Any]", parts["inputs"]))
         if isinstance(found, PipelineDeployment):
-            check_inputs(found.interface, cast("Mapping[str, Any]", parts["inputs"]))
+            check_inputs(found.interface, inputs)
             check_outputs(found.interface, cast("Mapping[str, Any]", parts["outputs"]))
             validate(JobPipelineSettings, cast("Mapping[str, Any]", parts["settings"]), "settings")
     except InvalidDocument as error:
@@ -64,9 +69,9 @@ def _readable(detail: str) -> str:
         return detail
     why = match["why"]
     if (required := re.fullmatch(r"'(\w+)' is a required property", why)) and required[1] in _MISSING:
-        why = f"{required[1]}: nothing was given: {_MISSING[required[1]]}"
+        why = _MISSING[required[1]]
     elif why.endswith("is not valid under any of the given schemas") and match["field"].startswith(
-        ("inputs", "outputs")
+        ("input", "outputs")
     ):
         why = why.removesuffix("is not valid under any of the given schemas")
         why += "is not understood: give a path, or a mapping with path and perhaps type"
