@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ..blocks.grants import Action, Grant, allowed
+from ..blocks.principal import ANONYMOUS
 
 
 @dataclass(frozen=True)
 class Caller:
     """Somebody who has proved who they are, and what they may do."""
 
-    principal: str | None
-    """None only where the gateway asks nobody who they are."""
+    principal: str
     grants: tuple[Grant, ...]
 
     def may(self, action: Action, endpoint: str) -> bool:
@@ -21,7 +21,7 @@ class Caller:
         return allowed(self.grants, action, endpoint)
 
 
-ANYONE = Caller(None, (Grant("invoke", "*"), Grant("read", "*"), Grant("manage", "*")))
+ANYONE = Caller(ANONYMOUS, (Grant("invoke", "*"), Grant("read", "*"), Grant("manage", "*")))
 """Whoever calls a gateway without authentication."""
 
 

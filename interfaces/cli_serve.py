@@ -1,0 +1,154 @@
+"""`prefect-batch serve`."""
+
+from __future__ import annotations
+
+import copy
+import ipaddress
+import socket
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import App, Parameter
+
+from ..blocks import store
+from ..blocks.documents import validate
+from ..scoring.errors import BatchError, InvalidDocument, NoServer
+from . import terminal
+
+app = App(name="serve")
+_ENVIRONMENT = "PREFECT_BATCH_SERVE_"
+
+
+def _option(name: str, help: str) -> Parameter:
+    """An option that the environment may give, too."""
+    return Parameter(env_var=_ENVIRONMENT + name.upper(), help=help, show_env_var=False)
+
+
+@app.default
+def serve(
+    *,
+    host: Annotated[str, _option("host", "Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, _option("port", "To listen on; 0 for any free one.")] = 8080,
+    auth: Annotated[Path | None, _option("auth", "YAML file that says whose tokens are taken.")] = None,
+    api_keys: Annotated[
+        bool,
+        Parameter(
+            env_var=f"{_ENVIRONMENT}API_KEYS",
+            show_env_var=False,
+            negative=(),
+            help="Take the keys of `prefect-batch token create` and no other tokens: no --auth is needed.",
+        ),
+    ] = False,
+    certificate: Annotated[Path | None, _option("certificate", "PEM file: speak TLS with this certificate.")] = None,
+    key: Annotated[Path | None, _option("key", "PEM file of its private key, unless it is in the same file.")] = None,
+    insecure: Annotated[
+        bool,
+        Parameter(
+            env_var=f"{_ENVIRONMENT}INSECURE",
+            show_env_var=False,
+            negative=(),
+            help="Listen beyond this machine without TLS or without authentication, as behind a proxy that has both.",
+        ),
+    ] = False,
+    max_body: Annotated[int, _option("max_body", "Bytes of a request.")] = 1_000_000,
+    rate: Annotated[float, _option("rate", "Requests of one principal a second; 0 for any number.")] = 20,
+    concurrency: Annotated[int, _option("concurrency", "Requests of one principal at once; 0 for any number.")] = 16,
+    timeout: Annotated[float, _option("timeout", "Seconds in which a request is answered.")] = 60,
+) -> None:
+    """Serve the REST gateway: endpoints for callers who speak HTTP. Ends with Ctrl-C.
+
+    Each option may come from the environment, as PREFECT_BATCH_SERVE_PORT.
+
+    Example: prefect-batch serve --host 0.0.0.0 --auth auth.yml --certificate tls.crt --key tls.key
+    """
+    from .rest import create_app
+    from .rest_settings import GatewaySettings
+    from .tokens import providers
+
+    limits = {
+        "body_bytes": max_body,
+        "requests_per_second": rate,
+        "concurrent_requests": concurrency,
+        "request_seconds": timeout,
+    }
+    settings = validate(GatewaySettings, limits, "options")
+    if api_keys and auth is not None:
+        raise InvalidDocument("--api-keys goes without --auth: write api_keys: true in the file")
+    _check_open(host, api_keys or auth is not None, certificate is not None, insecure)
+    tls = _tls(certificate, key)
+    known = providers(auth) if api_keys or auth is not None else []
+    with store.api() as client:
+        if client.api_healthcheck() is not None:
+            raise NoServer
+    _run(create_app(settings, known), _listen(host, port), host, tls)
+
+
+def _check_open(host: str, authenticated: bool, encrypted: bool, insecure: bool) -> None:
+    """Refuse to let others than this machine in, where whoever comes is let in or whoever listens can read."""
+    if insecure or _is_loopback(host):
+        return
+    lacks = [
+        what
+        for what, has in (("--auth FILE or --api-keys", authenticated), ("--certificate FILE", encrypted))
+        if not has
+    ]
+    if lacks:
+        raise InvalidDocument(
+            f"--host {host} lets other machines in: give {' and '.join(lacks)}, or --insecure if something in front "
+            "of the gateway sees to it"
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _tls(certificate: Path | None, key: Path | None) -> dict[str, Any]:
+    """What uvicorn is told of TLS. Raises InvalidDocument for files that cannot be used."""
+    import ssl
+
+    if certificate is None:
+        if key is not None:
+            raise InvalidDocument("--key goes with --certificate FILE")
+        return {}
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password="")
+    except (OSError, ValueError) as error:  # an SSLError is an OSError
+        named = f"--certificate {certificate}" + (f" and --key {key}" if key else "")
+        reason = error.strerror if isinstance(error, FileNotFoundError) else "not a certificate and its key, in PEM"
+        raise InvalidDocument(f"{named}: cannot be used: {reason}") from None
+    return {"ssl_certfile": str(certificate), "ssl_keyfile": str(key) if key else None}
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A socket that listens. Raises BatchError."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listening = socket.socket(family, kind, protocol)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(address)
+    except (OSError, OverflowError) as error:
+        raise BatchError(f"cannot listen on {host}:{port} ({error}): try another --host or --port") from None
+    return listening
+
+
+def _run(application: Any, listening: socket.socket, host: str, tls: dict[str, Any]) -> None:
+    from uvicorn import Config, Server
+    from uvicorn.config import LOGGING_CONFIG
+
+    logging = copy.deepcopy(LOGGING_CONFIG)
+    logging["handlers"]["access"]["stream"] = "ext://sys.stderr"
+    config = Config(
+        application,
+        log_config=logging,
+        server_header=False,
+        limit_concurrency=1000,
+        timeout_graceful_shutdown=10,
+        **tls,
+    )
+    shown = f"[{host}]" if ":" in host else host
+    terminal.note(f"Listening on {'https' if tls else 'http'}://{shown}:{listening.getsockname()[1]}")
+    Server(config).run(sockets=[listening])
