@@ -6,7 +6,7 @@ STAMP := .venv/.stamp
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-stop test check format lock clean
+.PHONY: help setup demo demo-stop test check format screenshots lock clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ check: setup ## Lint, check the format and the types.
 format: setup ## Format the code, and repair what the linter can repair.
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+screenshots: setup ## Draw the pictures of the web page in docs/images anew, with chromium.
+	@$(BIN)/python tests/screenshots.py
 
 lock: ## Write requirements.lock anew from pyproject.toml, in a venv of its own.
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT \
