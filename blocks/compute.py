@@ -8,8 +8,9 @@ from prefect.blocks.core import Block
 from prefect.client.orchestration import SyncPrefectClient
 from pydantic import BeforeValidator, Field, model_validator
 
-from ..scoring.errors import InvalidDocument, NotFound
+from ..scoring.errors import AlreadyExists, InvalidDocument, NotFound
 from . import store
+from .documents import validate
 from .names import Name
 
 LOCAL = "local"
@@ -36,6 +37,11 @@ def _kind(value: Any) -> Any:
     return LOCAL if value == "amlcompute" else value
 
 
+def _tier(value: Any) -> Any:
+    # As Azure ML's Python SDK spells them.
+    return {"Dedicated": "dedicated", "LowPriority": "low_priority"}.get(str(value), value)
+
+
 class ComputeCluster(Block):
     """Where a deployment's jobs run: processes on the machine of the Prefect worker, or a running Dask scheduler."""
 
@@ -50,9 +56,7 @@ class ComputeCluster(Block):
     min_instances: int = Field(default=0, ge=0)
     max_instances: int = Field(default=4, ge=1, description="Instances that one job gets at most.")
     idle_time_before_scale_down: int = Field(default=120, ge=0, description="Seconds.")
-    tier: Annotated[
-        Literal["dedicated", "low_priority"], BeforeValidator(lambda v: "low_priority" if v == "LowPriority" else v)
-    ] = "dedicated"
+    tier: Annotated[Literal["dedicated", "low_priority"], BeforeValidator(_tier)] = "dedicated"
 
     @model_validator(mode="after")
     def _address_when_needed(self) -> ComputeCluster:
@@ -106,3 +110,22 @@ def find_compute(client: SyncPrefectClient, name: str) -> ComputeCluster:
             f"compute {name!r} does not exist: make it with `prefect-batch compute create {name}`, "
             "or write compute: local"
         ) from None
+
+
+def list_computes(client: SyncPrefectClient) -> list[ComputeCluster]:
+    """All compute clusters, by name; `local` is always there, and first where nobody has made one."""
+    found = store.list_all(ComputeCluster, client)
+    return found if any(cluster.name == LOCAL for cluster in found) else [builtin_local(), *found]
+
+
+def save_compute(client: SyncPrefectClient, cluster: ComputeCluster) -> ComputeCluster:
+    """Make a compute cluster, or set the keys of an existing one that are given. Raises InvalidDocument."""
+    try:
+        store.create(cluster, cluster.name, client)
+        return cluster
+    except AlreadyExists:
+        given = store.dump(cluster, cluster.model_fields_set)
+        held = store.load(ComputeCluster, cluster.name, client)
+        changed = validate(ComputeCluster, store.dump(held) | given, f"compute {cluster.name!r}")
+        store.patch(ComputeCluster, cluster.name, given, client)
+        return changed

@@ -36,6 +36,8 @@ from .stand_alone import FLOW as STAND_ALONE
 
 POLL_SECONDS = 0.5
 _JOBS = FlowFilter.model_validate({"name": {"any_": [FLOW, STAND_ALONE]}})
+_PAGE = 200
+"""Jobs that the server gives at a time at most."""
 _LAST = "Finished in state "
 _LAST_SECONDS = 5.0
 """How long the last lines of a job may take to the server after its last state."""
@@ -126,6 +128,18 @@ def list_jobs(
         limit=limit,
         offset=offset,
     )
+
+
+def newest_jobs(client: SyncPrefectClient, endpoint: str | None, limit: int) -> list[FlowRun]:
+    """As many of the newest jobs as there are, up to any limit: the server gives them a page at a time."""
+    found: list[FlowRun] = []
+    while len(found) < limit:
+        wanted = min(_PAGE, limit - len(found))
+        page = list_jobs(client, endpoint, wanted, len(found))
+        found += page
+        if len(page) < wanted:
+            break
+    return found
 
 
 def find(client: SyncPrefectClient, job: str) -> FlowRun:

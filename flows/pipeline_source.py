@@ -11,7 +11,7 @@ from prefect.client.orchestration import SyncPrefectClient
 
 from ..blocks.component_file import Loaded, read_component
 from ..blocks.datastore import Datastore, default_datastore, open_folder
-from ..blocks.documents import load_located, validate
+from ..blocks.documents import Where, load_located, validate
 from ..blocks.interface import Interface
 from ..blocks.pipeline_deployment import PipelineDeployment
 from ..blocks.pipeline_job_file import load_pipeline_job
@@ -66,8 +66,8 @@ def with_pipeline(
 def _of_component(
     client: SyncPrefectClient | None, deployment: PipelineDeployment, path: Path, datastore: Datastore
 ) -> PipelineDeployment:
-    data, where = load_located(path)
-    loaded = read_component(data["component"], where.at("component"), path.parent, finder(client))
+    where = load_located(path)[1] if path.is_file() else Where(str(path))  # one from Python has no lines
+    loaded = read_component(deployment.component, where.at("component"), path.parent, finder(client))
     update = {"component": deployment.component if isinstance(deployment.component, str) else None}
     return deployment.model_copy(update=update | _graph(loaded, client, datastore))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, cast
 
@@ -28,6 +29,8 @@ from ..scoring.errors import InvalidDocument, NotFound
 from . import overrides, terminal
 
 _WILD = "*?["
+Bar = Callable[[str], AbstractContextManager[Callable[[int, int], object] | None]]
+"""Shows how far an upload is. Takes what is uploaded; gives what is told of bytes done and bytes in all."""
 
 
 class _CallFile(Document):
@@ -156,7 +159,10 @@ def _sent(value: Any) -> Any:
 
 
 def bring_within_reach(
-    parameters: dict[str, Any], client: SyncPrefectClient | None, interface: Interface | None = None
+    parameters: dict[str, Any],
+    client: SyncPrefectClient | None,
+    interface: Interface | None = None,
+    bar: Bar = terminal.byte_bar,
 ) -> None:
     """Make local paths of a request absolute, in place; for a job elsewhere, upload the data first. Check the names.
 
@@ -171,7 +177,7 @@ def bring_within_reach(
             continue
         if spec is not None:
             _check_local(name, spec, value if isinstance(value, str) else value["path"])
-        inputs[name] = _each_path(value, lambda path: _reachable(path, client, elsewhere))
+        inputs[name] = _each_path(value, lambda path: _reachable(path, client, elsewhere, bar))
     outputs: dict[str, Any] = parameters.get("outputs", {})
     for name, value in outputs.items():
         outputs[name] = _each_path(value, lambda path, name=name: _writable(path, name, client))
@@ -215,7 +221,7 @@ def _writable(given: str, name: str, client: SyncPrefectClient | None) -> str:
     return path
 
 
-def _reachable(given: str, client: SyncPrefectClient | None, elsewhere: bool) -> str:
+def _reachable(given: str, client: SyncPrefectClient | None, elsewhere: bool, bar: Bar) -> str:
     path = _absolute(given)
     if path is None:
         if client is not None:
@@ -230,5 +236,5 @@ def _reachable(given: str, client: SyncPrefectClient | None, elsewhere: bool) ->
         raise InvalidDocument(
             f"input {given!r}: patterns of local files are not uploaded: give the folder and --include"
         )
-    with terminal.byte_bar(f"Uploading {given}") as update:
+    with bar(f"Uploading {given}") as update:
         return upload(Path(path), default_datastore(client), update)

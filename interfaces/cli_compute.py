@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 
 from ..blocks import store
-from ..blocks.compute import ComputeCluster, builtin_local, find_compute
+from ..blocks.compute import ComputeCluster, find_compute, list_computes
 from ..blocks.documents import load_yaml, merged, validate
 from ..scoring.errors import InvalidDocument
 from . import overrides, terminal, views
@@ -99,8 +99,7 @@ def compute_list() -> None:
     Example: prefect-batch compute list
     """
     with store.api() as client:
-        found = store.list_all(ComputeCluster, client)
-    found = found if any(c.name == "local" for c in found) else [builtin_local(), *found]
+        found = list_computes(client)
     rows = [(c.name, c.type, c.address) for c in found]
     terminal.table(("NAME", "TYPE", "ADDRESS"), rows, [views.of_compute(c) for c in found])
 

@@ -23,8 +23,6 @@ from .cli_options import Endpoint, File, JobId, LocalFolder, MaxResults, Set, St
 
 app = App(name="job")
 
-_PAGE = 200
-
 
 @app.command(name="create")
 def job_create(
@@ -75,7 +73,7 @@ def job_list(*, endpoint: Endpoint = None, limit: MaxResults = 50) -> None:
 def list_jobs(endpoint: str | None, deployment: str | None, limit: int) -> None:
     """Show the newest jobs, of one endpoint or of all; of one deployment only, where its jobs have been recorded."""
     with store.api() as client:
-        found = _newest(client, endpoint.lower() if endpoint else None, limit)
+        found = jobs.newest_jobs(client, endpoint.lower() if endpoint else None, limit)
         if deployment is not None:
             found = [
                 run for run in found if (held := jobs.record_of(client, run)) and held.deployment.name == deployment
@@ -84,18 +82,6 @@ def list_jobs(endpoint: str | None, deployment: str | None, limit: int) -> None:
     terminal.table(
         ("ID", "ENDPOINT", "NAME", "STATE", "STARTED"), rows, [views.of_job(run, jobs.ui_url(run)) for run in found]
     )
-
-
-def _newest(client: SyncPrefectClient, endpoint: str | None, limit: int) -> list[FlowRun]:
-    """As many jobs as there are, up to a limit: the server gives them a page at a time."""
-    found: list[FlowRun] = []
-    while len(found) < limit:
-        wanted = min(_PAGE, limit - len(found))
-        page = jobs.list_jobs(client, endpoint, wanted, len(found))
-        found += page
-        if len(page) < wanted:
-            break
-    return found
 
 
 def _state(run: FlowRun) -> str:
