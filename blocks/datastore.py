@@ -31,6 +31,8 @@ from .principal import Principal, find_credentials, forget_datastore, principal_
 from .references import AssetReference, DatastorePath, LocalPath, Url, check_path, parse
 
 DEFAULT = "default"
+AZURE_DEFAULT = "workspaceblobstore"
+"""What Azure ML calls the default datastore: it means ours, unless one of that name was made."""
 SETTING = "PREFECT_BATCH_DATASTORE"
 POINTER = "prefect_batch_default_datastore"
 """Prefect Variable with the default datastore's name; while there is none, that is the one named `default`."""
@@ -213,6 +215,8 @@ def find_datastore(client: SyncPrefectClient, name: str) -> Datastore:
     except NotFound:
         if name == DEFAULT == default_name(client):
             return _seen(client, _first_default(client))
+        if name == AZURE_DEFAULT != default_name(client):
+            return default_datastore(client)
         denied = _denied(client)
         known = ", ".join(held.name for held in list_datastores(client) if held.name not in denied) or "none"
         raise NotFound(

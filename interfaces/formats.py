@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Literal, cast
 
 from ..scoring.errors import InvalidDocument
@@ -45,7 +46,11 @@ class Wanted:
 
 def plain(data: Any) -> Any:
     """Data as JSON has it: what it does not know (dates, ids, paths) as text."""
-    return json.loads(json.dumps(data, default=str))
+    return json.loads(json.dumps(data, default=_text))
+
+
+def _text(value: Any) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
 def _compiled(query: str) -> Any:

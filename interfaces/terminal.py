@@ -21,7 +21,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from .formats import Wanted
+from .formats import Wanted, plain
 
 # Names and paths are shown as they are: `a:x:1` holds no emoji, `[old]` is no style.
 out = Console(markup=False, emoji=False, highlight=False)
@@ -120,7 +120,7 @@ def _key(heading: str) -> str:
 
 def document(data: Any) -> None:
     """A result that is JSON for people too."""
-    show(data, lambda: out.print_json(json.dumps(data, default=str)))
+    show(data, lambda: out.print_json(json.dumps(plain(data))))
 
 
 def note(message: str) -> None:
