@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -23,7 +23,9 @@ def deployment() -> DeploymentResponse:
 
 
 def test_deploy_all_registers_the_endpoint(cli: Cli, server: LocalServer, tmp_path: Path):
-    shutil.copyfile(ROOT / "prefect.yaml", tmp_path / "prefect.yaml")
+    """With the examples that are comments in the file, which survive that the endpoint is brought in line."""
+    text = (ROOT / "prefect.yaml").read_text()
+    (tmp_path / "prefect.yaml").write_text(re.sub(r"^( +)# ", r"\1", text, flags=re.MULTILINE))
     cli("--no-prompt", "deploy", "--all", program="prefect", cwd=tmp_path)
     held = deployment()
     assert held.entrypoint == ENTRYPOINT
@@ -38,3 +40,10 @@ def test_deploy_all_registers_the_endpoint(cli: Cli, server: LocalServer, tmp_pa
     schema = brought_in_line.parameter_openapi_schema
     assert schema is not None and list(schema["properties"]) == ["inputs", "outputs", "deployment", "settings"]
     assert brought_in_line.parameters == {"endpoint": "default"}
+    assert [schedule.slug for schedule in brought_in_line.schedules] == ["nightly"]
+    with get_client(sync_client=True) as client:
+        (automation,) = client.read_automations_by_name("after-cancer")
+        watching = client.read_deployment_by_name("watch/incoming")
+        client.delete_deployment(watching.id)
+    assert automation.enabled
+    assert (watching.entrypoint, watching.parameters["endpoint"]) == ("prefect_batch.flows.watch:watch", "default")
