@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import unquote
@@ -58,15 +58,19 @@ def check_places(
 
 def check_links(client: SyncPrefectClient, job: AnyJob) -> None:
     """Refuse a job with a link in its local inputs that leads out of their datastore. Raises Forbidden."""
-    if isinstance(job, Job):
-        found: Iterable[Location] = [place.location for place in job.input.places]
-    else:
-        found = [value.location for value in job.inputs.values() if isinstance(value, DataValue)]
-    for location in found:
+    for location, file in _read_by(job):
         if location.datastore is not None and location.asset is None and "://" not in location.url:
             root = find_datastore(client, location.datastore).url
-            for path in _links(location.url):
+            for path in _links(location.url) if file is None else [f"{location.url}/{file}"]:
                 _check_inside(path, root)
+
+
+def _read_by(job: AnyJob) -> Iterator[tuple[Location, str | None]]:
+    """What the inputs of a job mean; of a file in a folder both."""
+    if isinstance(job, Job):
+        yield from ((place.location, place.file) for place in job.input.places)
+    else:
+        yield from ((value.location, None) for value in job.inputs.values() if isinstance(value, DataValue))
 
 
 def _links(top: str) -> Iterator[str]:
@@ -125,7 +129,7 @@ def _check(client: SyncPrefectClient, given: str) -> None:
     if isinstance(place, AssetReference):
         locate(given, client)  # it may point into a datastore that is denied
         return
-    if any(unquote(unquote(part)) == ".." for part in re.split(r"[/\\]", given)):
+    if ".." in re.split(r"[/\\:]", unquote(unquote(given))):  # servers decode what a path says
         raise Forbidden(f"{given!r} climbs: write the path without '..'")
     if isinstance(place, LocalPath) and not place.path.startswith("/"):
         raise _outside(given)
