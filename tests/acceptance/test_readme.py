@@ -17,11 +17,16 @@ from prefect_batch.interfaces.cli import app
 
 README = pages.read("README.md")
 # In the order of reading: what a page makes, the next may use.
-PAGES = {page: pages.read(page) for page in ("README.md", "docs/data.md", "docs/pipelines.md", "docs/automation.md")}
+PAGES = {
+    page: pages.read(page)
+    for page in ("README.md", "docs/data.md", "docs/pipelines.md", "docs/automation.md", "docs/rest.md")
+}
 NOT_RUN = {
     "make demo",
     "make setup",
     "make test",
+    "prefect-batch serve",
+    "prefect-batch serve --host 0.0.0.0 --auth auth.yml --certificate tls.crt --key tls.key",
     "prefect-batch server start",
     "prefect config set PREFECT_API_URL=http://127.0.0.1:4200/api",
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -42,15 +42,29 @@ def place(store: tuple[str, Path]) -> str:
     return PLACE.format(store[0])
 
 
-@pytest.fixture
-def model(endpoints: Endpoints, script_deployment: Callable[..., Path]) -> str:
+def deployed(endpoints: Endpoints, folder: Path) -> str:
     """An endpoint with two deployments of a script; no worker takes its jobs."""
     name = rest_gateway.new_name("rest")
-    run = 'return [f"{p.name},done" for p in map(Path, mini_batch)]'
-    endpoints.deploy(script_deployment(run, name="first"), name)
-    endpoints.deploy(script_deployment(run, name="second"), name, set_default=False)
+    (folder / "score.py").write_text("def init():\n    pass\n\n\ndef run(mini_batch):\n    return mini_batch\n")
+    for deployment in ("second", "first"):
+        path = folder / f"{deployment}.yml"
+        code = "code_configuration: {code: ., scoring_script: score.py}"
+        path.write_text(f"name: {deployment}\nendpoint_name: unused\ntype: model\n{code}\nsettings: {{}}\n")
+        endpoints.deploy(path, name)
     rest_gateway.leave_unserved(name)
     return name
+
+
+@pytest.fixture(scope="module")
+def model(endpoints: Endpoints, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """An endpoint of which only the name matters, and the deployments."""
+    return deployed(endpoints, tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture
+def fresh(endpoints: Endpoints, tmp_path: Path) -> str:
+    """An endpoint without jobs."""
+    return deployed(endpoints, tmp_path)
 
 
 @pytest.fixture(scope="module")
@@ -175,8 +189,8 @@ def test_a_repeated_call_makes_no_second_job(http: httpx.Client, model: str, pip
         assert elsewhere.status_code == 201  # a key is one endpoint's
 
 
-def test_calls_with_one_key_at_once_make_one_job(http: httpx.Client, model: str, place: str):
-    url, key = f"/endpoints/{model}/jobs", {"Idempotency-Key": str(uuid.uuid4())}
+def test_calls_with_one_key_at_once_make_one_job(http: httpx.Client, fresh: str, place: str):
+    url, key = f"/endpoints/{fresh}/jobs", {"Idempotency-Key": str(uuid.uuid4())}
     with ThreadPoolExecutor(8) as threads:
         answers = list(threads.map(lambda _: http.post(url, json={"input": place}, headers=key), range(8)))
     assert {answer.status_code for answer in answers} <= {200, 201}
@@ -222,10 +236,10 @@ def test_a_job_is_of_one_endpoint(http: httpx.Client, model: str, pipeline: str,
     )
 
 
-def test_jobs_come_page_by_page(http: httpx.Client, model: str, place: str):
-    made = [http.post(f"/endpoints/{model}/jobs", json={"input": place}).json()["id"] for _ in range(3)]
+def test_jobs_come_page_by_page(http: httpx.Client, fresh: str, place: str):
+    made = [http.post(f"/endpoints/{fresh}/jobs", json={"input": place}).json()["id"] for _ in range(3)]
     found: list[str] = []
-    link: str | None = f"/endpoints/{model}/jobs?top=2"
+    link: str | None = f"/endpoints/{fresh}/jobs?top=2"
     while link:
         page = http.get(link).json()
         found += [job["id"] for job in page["value"]]
@@ -233,16 +247,16 @@ def test_jobs_come_page_by_page(http: httpx.Client, model: str, place: str):
     assert found == made[::-1]
 
 
-def test_endpoints(http: httpx.Client, model: str):
-    assert model in [one["name"] for one in http.get("/endpoints").json()["value"]]
-    assert http.get(f"/endpoints/{model}").json()["properties"]["defaults"] == {"deploymentName": "first"}
-    changed = http.patch(f"/endpoints/{model}", json={"defaults": {"deployment_name": "SECOND"}})
+def test_endpoints(http: httpx.Client, fresh: str):
+    assert fresh in [one["name"] for one in http.get("/endpoints").json()["value"]]
+    assert http.get(f"/endpoints/{fresh}").json()["properties"]["defaults"] == {"deploymentName": "first"}
+    changed = http.patch(f"/endpoints/{fresh}", json={"defaults": {"deployment_name": "SECOND"}})
     assert changed.json()["properties"]["defaults"] == {"deploymentName": "second"}
-    wrong = http.patch(f"/endpoints/{model}", json={"defaults": {"deploymentName": "third"}})
+    wrong = http.patch(f"/endpoints/{fresh}", json={"defaults": {"deploymentName": "third"}})
     assert wrong.status_code == 422 and "it has first, second" in wrong.json()["error"]["message"]
     assert http.get("/endpoints/nothing").status_code == 404
     for body in ({}, {"default": "first"}, {"defaults": []}, {"description": 5}):
-        assert http.patch(f"/endpoints/{model}", json=body).status_code == 422
+        assert http.patch(f"/endpoints/{fresh}", json=body).status_code == 422
 
 
 def test_openapi_of_an_endpoint(http: httpx.Client, pipeline: str, model: str):
@@ -262,27 +276,27 @@ def test_openapi_of_an_endpoint(http: httpx.Client, pipeline: str, model: str):
 GRANTS = {"invoker": "invoke:{0}", "reader": "read:{0}", "manager": "manage:{0}", "stranger": "invoke:else read:else"}
 
 
-def test_grants(endpoints: Endpoints, model: str, place: str):
-    with rest_gateway.gateway({who: grant.format(model) for who, grant in GRANTS.items()}) as http:
+def test_grants(endpoints: Endpoints, fresh: str, place: str):
+    with rest_gateway.gateway({who: grant.format(fresh) for who, grant in GRANTS.items()}) as http:
 
         def status(who: str, method: str, path: str, **body: Any) -> int:
             return http.request(method, f"/endpoints{path}", headers=bearer(who), **body).status_code
 
         call = {"json": {"input": place}}
-        assert [status(who, "POST", f"/{model}/jobs", **call) for who in GRANTS] == [201, 403, 403, 403]
-        assert [status(who, "GET", f"/{model}/jobs") for who in GRANTS] == [403, 200, 403, 403]
-        assert [status(who, "GET", f"/{model}") for who in GRANTS] == [200, 200, 200, 403]
+        assert [status(who, "POST", f"/{fresh}/jobs", **call) for who in GRANTS] == [201, 403, 403, 403]
+        assert [status(who, "GET", f"/{fresh}/jobs") for who in GRANTS] == [403, 200, 403, 403]
+        assert [status(who, "GET", f"/{fresh}") for who in GRANTS] == [200, 200, 200, 403]
         change = {"json": {"description": "new"}}
-        assert [status(who, "PATCH", f"/{model}", **change) for who in GRANTS] == [403, 403, 200, 403]
-        (job,) = http.get(f"/endpoints/{model}/jobs", headers=bearer("reader")).json()["value"]
+        assert [status(who, "PATCH", f"/{fresh}", **change) for who in GRANTS] == [403, 403, 200, 403]
+        (job,) = http.get(f"/endpoints/{fresh}/jobs", headers=bearer("reader")).json()["value"]
         assert job["properties"]["caller"] == "invoker"
-        assert [status(who, "GET", f"/{model}/jobs/{job['id']}") for who in GRANTS] == [200, 200, 403, 403]
-        other = str(endpoints.start(model, inputs={"data": place}))
-        assert [status(who, "GET", f"/{model}/jobs/{other}") for who in GRANTS] == [403, 200, 403, 403]
+        assert [status(who, "GET", f"/{fresh}/jobs/{job['id']}") for who in GRANTS] == [200, 200, 403, 403]
+        other = str(endpoints.start(fresh, inputs={"data": place}))
+        assert [status(who, "GET", f"/{fresh}/jobs/{other}") for who in GRANTS] == [403, 200, 403, 403]
         seen = {who: http.get("/endpoints", headers=bearer(who)).json()["value"] for who in GRANTS}
         assert [len(found) for found in seen.values()] == [1, 1, 1, 0]
-        assert [status(who, "POST", f"/{model}/jobs/{other}/cancel") for who in GRANTS] == [403, 403, 202, 403]
-        assert status("invoker", "POST", f"/{model}/jobs/{job['id']}/cancel") == 202
+        assert [status(who, "POST", f"/{fresh}/jobs/{other}/cancel") for who in GRANTS] == [403, 403, 202, 403]
+        assert status("invoker", "POST", f"/{fresh}/jobs/{job['id']}/cancel") == 202
 
 
 def test_what_is_forbidden_says_nothing_of_what_exists(endpoints: Endpoints, model: str, place: str):
@@ -311,6 +325,7 @@ def test_who_is_not_known(endpoints: Endpoints, model: str):
 
 def test_places_that_callers_may_not_name(http: httpx.Client, model: str, place: str):
     url = f"/endpoints/{model}/jobs"
+    before = http.get(url).json()
     for path in ("file:///etc/passwd", "/etc/passwd", "../secrets", f"{place}/../../etc", "http://127.0.0.1:4200/api"):
         climbs = ".." in path  # is refused also where everything may be named
         for body in ({"input": path}, seed(d={"JobInputType": "UriFile", "Uri": path}), {"inputs": {"d": [path]}}):
@@ -318,7 +333,7 @@ def test_places_that_callers_may_not_name(http: httpx.Client, model: str, place:
             assert answer.status_code == 403 or (climbs and answer.status_code == 422), f"{body}: {answer.text}"
         written = http.post(url, json={"input": place, "outputs": {"score": path}})
         assert written.status_code in (403, 422), written.text
-    assert http.get(url).json()["value"] == []
+    assert http.get(url).json() == before
 
 
 BAD_BODIES: list[tuple[bytes, int, str]] = [
