@@ -1,0 +1,169 @@
+"""A real browser for the tests of Prefect's web page: Debian's chromium, without a window.
+
+It is installed with apt-get at the first use, where the tests may do that.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Generator
+from uuid import UUID
+
+from playwright.sync_api import Locator, Page, Route, expect, sync_playwright
+from playwright.sync_api import TimeoutError as PlaywrightTimeout
+from storage_servers import Unavailable
+
+INSTALL_SECONDS = 300.0
+ACTION_SECONDS, JOB_SECONDS = 60.0, 180.0
+"""How long the page may take to show what is asked for, and a job to come that far."""
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+def install_chromium() -> str:
+    """The program, installed on the first call. Raises Unavailable where apt-get cannot."""
+    if found := shutil.which("chromium"):
+        return found
+    if shutil.which("apt-get") is None or os.geteuid() != 0:
+        raise Unavailable("no chromium here, and only root can install it: apt-get install chromium")
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    # Another test run may be installing at the same time.
+    install = ["-o", f"DPkg::Lock::Timeout={INSTALL_SECONDS:g}", "install", "-y", "--no-install-recommends", "chromium"]
+    for arguments in (["update"], install):
+        try:
+            done = subprocess.run(
+                ["apt-get", "-q", *arguments],
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=INSTALL_SECONDS,
+                check=False,
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise Unavailable(f"apt-get cannot install chromium: {error}") from None
+        if done.returncode:
+            raise Unavailable(f"apt-get cannot install chromium: {' '.join(done.stderr.split())[-400:]}")
+    if (found := shutil.which("chromium")) is None:
+        raise Unavailable("apt-get has installed chromium, and there is no such program")
+    return found
+
+
+@contextlib.contextmanager
+def new_page(ui_url: str) -> Generator[Page]:
+    """A browser's page that reaches nothing but the server at `ui_url`. Raises Unavailable.
+
+    Until it is closed, this thread has a running event loop, in which Prefect's synchronous calls do not work.
+    """
+    program = install_chromium()
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=FLAGS)
+        page = browser.new_page(base_url=ui_url, viewport={"width": 1280, "height": 800}, reduced_motion="reduce")
+        page.set_default_timeout(ACTION_SECONDS * 1000)
+
+        def only_the_server(route: Route) -> None:
+            if route.request.url.startswith((ui_url, "data:", "blob:")):
+                route.continue_()
+            else:
+                route.abort()
+
+        page.route("**/*", only_the_server)
+        try:
+            yield page
+        finally:
+            browser.close()
+
+
+class RunForm:
+    """The form of an endpoint's Run page."""
+
+    def __init__(self, page: Page, deployment: UUID) -> None:
+        self.page = page
+        page.goto(f"/v2/deployments/deployment/{deployment}/run")
+        self.field("deployment").wait_for()
+
+    @property
+    def labels(self) -> list[str]:
+        """Of the fields and cards, from the top."""
+        return self.page.locator("form label").all_inner_texts()
+
+    def field(self, *path: str) -> Locator:
+        """A field with its label, description, controls and errors; of fields in cards, the cards' names first."""
+        found = self.page.locator("form")
+        for name in path:
+            label = found.locator("label").filter(has_text=re.compile(rf"^{re.escape(name)}( \(Optional\))?$"))
+            found = label.first.locator("xpath=ancestor::div[contains(concat(' ', @class, ' '), ' group ')][1]")
+        return found
+
+    def fill(self, text: str, *path: str) -> None:
+        """Write into a field for text or a number."""
+        self.field(*path).locator("textarea, input").first.fill(text)
+
+    def choose(self, option: str, *path: str) -> None:
+        """Choose one of a list."""
+        self.field(*path).locator("[aria-haspopup=listbox]").click()
+        self.page.get_by_role("option", name=option, exact=True).click()
+
+    def switch(self, *path: str) -> None:
+        """Turn a switch."""
+        self.field(*path).get_by_role("switch").click()
+
+    def submit(self) -> None:
+        """Click Submit; once more where the form has said what is wrong, as the first click only clears that."""
+        button, said = self.page.get_by_role("button", name="Submit"), self.page.locator("form p.text-destructive")
+        if said.count():
+            button.click()
+            expect(said).to_have_count(0)
+        button.click()
+
+    @property
+    def refusals(self) -> list[str]:
+        """What the browser itself says of values, for which it does not submit the form."""
+        script = "fields => fields.filter(field => !field.checkValidity()).map(field => field.validationMessage)"
+        return self.page.locator("form input").evaluate_all(script)
+
+
+class RunPage:
+    """The page of the run that a form has just made."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        try:
+            page.get_by_text("View run").click()
+        except PlaywrightTimeout:
+            raise AssertionError(f"no run was made: {page.inner_text('body')}") from None
+        page.wait_for_url(re.compile("/runs/flow-run/"))
+        page.get_by_role("tab", name="Artifacts").click()
+
+    def expect_state(self, name: str) -> None:
+        """Wait for a state."""
+        expect(self.page.get_by_text(name, exact=True).first).to_be_visible(timeout=JOB_SECONDS * 1000)
+
+    def expect_artifact(self, text: str | re.Pattern[str]) -> None:
+        """Wait for one with a text in its card; an open page does not look for new ones."""
+        deadline = time.monotonic() + JOB_SECONDS
+        card = self.page.get_by_text(text)
+        while time.monotonic() < deadline:
+            with contextlib.suppress(PlaywrightTimeout):
+                card.first.wait_for(timeout=2000)
+                return
+            self.page.reload()
+        raise AssertionError(f"no artifact says {text!r}: {self.page.inner_text('body')}")
+
+    @property
+    def artifacts(self) -> list[str]:
+        """The keys of those that the run has."""
+        links = self.page.locator("a[href*='/artifacts/key/']")
+        return [(link.get_attribute("href") or "").rpartition("/")[2] for link in links.all()]
