@@ -19,12 +19,22 @@ README = pages.read("README.md")
 # In the order of reading: what a page makes, the next may use.
 PAGES = {
     page: pages.read(page)
-    for page in ("README.md", "docs/data.md", "docs/pipelines.md", "docs/automation.md", "docs/rest.md")
+    for page in (
+        "README.md",
+        "docs/data.md",
+        "docs/pipelines.md",
+        "docs/run-form.md",
+        "docs/automation.md",
+        "docs/python.md",
+        "docs/rest.md",
+        "docs/security.md",
+    )
 }
 NOT_RUN = {
     "make demo",
     "make setup",
     "make test",
+    'prefect-batch principal set-credentials ci --datastore lake --set sas_token="$SAS"',
     "prefect-batch serve",
     "prefect-batch serve --host 0.0.0.0 --auth auth.yml --certificate tls.crt --key tls.key",
     "prefect-batch server start",

@@ -65,7 +65,7 @@ class World:
     def run(self, data: Any, caller: str | None = None, **parameters: Any) -> Ended:
         return self.endpoints.run(self.endpoint, data, caller=caller or self.caller, **parameters)
 
-    def check(self, data: Any = "", **parameters: Any) -> None:
+    def check(self, data: Any = None, **parameters: Any) -> None:
         found = route(self.client, self.endpoint, None)
         check_places(self.client, found, {"inputs": {"data": data}} | parameters, self.caller)
 
@@ -252,7 +252,7 @@ def test_places_that_callers_may_not_name(world: World, http_files: HttpFiles):
     world.check(input=[f"{world.outer}:data"], outputs={"score": {"path": f"{world.outer}:out", "type": "uri_folder"}})
     with pytest.raises(Forbidden, match=r"^input: "):
         world.check(input="/etc/passwd")
-    world.check("", inputs={"params": {"data": "/etc/passwd"}})  # a text for the script: opened by nobody here
+    world.check(inputs={"params": {"data": "/etc/passwd"}})  # a text for the script: opened by nobody here
 
 
 def test_the_job_checks_again(world: World, http_server: HttpFiles, http_files: HttpFiles):
