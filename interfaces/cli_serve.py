@@ -12,7 +12,7 @@ from cyclopts import App, Parameter
 
 from ..blocks import store
 from ..blocks.documents import validate
-from ..scoring.errors import BatchError, InvalidDocument, NoServer
+from ..scoring.errors import BatchError, InvalidDocument
 from . import terminal
 
 app = App(name="serve")
@@ -78,8 +78,7 @@ def serve(
     tls = _tls(certificate, key)
     known = providers(auth) if api_keys or auth is not None else []
     with store.api() as client:
-        if client.api_healthcheck() is not None:
-            raise NoServer
+        client.hello()
     _run(create_app(settings, known), _listen(host, port), host, tls)
 
 

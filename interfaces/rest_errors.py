@@ -67,7 +67,8 @@ def answer(
     """An answer that says what is wrong."""
     known = HTTPStatus(status)
     code = _CODES.get(known, known.phrase.title().replace(" ", "").replace("-", ""))
-    body = ErrorBody(error=Problem(code=code, message=message, details=details))
+    said = " ".join(message.split())  # what it quotes may have lines of its own
+    body = ErrorBody(error=Problem(code=code, message=said, details=details))
     return JSONResponse(body.model_dump(exclude_none=True), status, dict(headers or {}))
 
 

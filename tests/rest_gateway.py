@@ -59,7 +59,7 @@ def gateway(grants: Mapping[str, str] | None = None, **settings: Any) -> Generat
         thread.start()
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"
         try:
-            with httpx.Client(base_url=url, timeout=120, limits=httpx.Limits(max_connections=64)) as client:
+            with httpx.Client(base_url=url, timeout=300, limits=httpx.Limits(max_connections=64)) as client:
                 _wait(client, thread)
                 yield client
         finally:
