@@ -65,3 +65,10 @@ def test_assignments_change_what_a_file_says():
 )
 def test_one_set_takes_several_assignments(typed: str, means: str):
     assert overrides.spread(typed.split()) == means.split()
+
+
+def test_of_a_document_settings_are_a_key_like_others():
+    assert overrides.document(["settings.mini_batch_size=3", "tags.a=b"]) == {
+        "settings": {"mini_batch_size": 3},
+        "tags": {"a": "b"},
+    }
