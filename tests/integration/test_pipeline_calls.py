@@ -155,9 +155,9 @@ def test_the_form_is_the_defaults(client: SyncPrefectClient, mixed: str) -> None
     assert list(fields()) == list(INPUTS)
     assert fields()["mode"]["enum"] == ["append", "prediction_only"]
     catalog.update_endpoint(client, mixed, "scripted", None)
-    assert list(fields()) == ["data"]
+    assert list(fields()) == []
     catalog.update_endpoint(client, mixed, "other", None)
-    assert list(fields()) == list(INPUTS) and "Required." in fields()["note"]["description"]
+    assert list(fields()) == list(INPUTS) and "Required by other." in fields()["note"]["description"]
 
 
 def test_a_refusal_says_what_came_and_what_is_expected(client: SyncPrefectClient, mixed: str, cli: Cli) -> None:
