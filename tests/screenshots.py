@@ -17,7 +17,7 @@ from pathlib import Path
 HOME = Path(tempfile.mkdtemp(prefix="screenshots-"))
 os.environ |= {"PREFECT_HOME": str(HOME / "prefect"), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
 
-from browser import RunForm, RunPage, new_page  # noqa: E402
+from browser import RunForm, new_page  # noqa: E402
 from PIL import Image  # noqa: E402
 from playwright.sync_api import Page  # noqa: E402
 from prefect.client.orchestration import get_client  # noqa: E402
@@ -32,6 +32,8 @@ IMAGES = ROOT / "docs" / "images"
 COPIES = 20
 """Of the demo's data, so that the job is still running when its picture is taken."""
 WIDTH, HEIGHT = 1280, 960
+GRAPH_MILLISECONDS = 5000
+"""Until the graph of a run, a canvas that says nothing of itself, is drawn."""
 
 
 def main() -> None:
@@ -67,8 +69,7 @@ def _walk(server: LocalServer, deployment: Path) -> None:
         form.fill("5", "settings", "mini_batch_size")
         page.evaluate("document.activeElement.blur()")
         _draw(page, "form")
-        form.submit()
-        job = RunPage(page)
+        job = form.make_run()
         job.expect_artifact(re.compile(r"[1-9]\d* of \d+ mini-batches"))
         _draw(page, "running")
         job.expect_artifact("files scored")
@@ -78,7 +79,7 @@ def _walk(server: LocalServer, deployment: Path) -> None:
 
 def _draw(page: Page, name: str) -> None:
     """In 256 colours, which are all that the page has."""
-    page.wait_for_load_state("networkidle")
+    page.wait_for_timeout(GRAPH_MILLISECONDS)
     with Image.open(io.BytesIO(page.screenshot())) as image:
         path = IMAGES / f"{name}.png"
         image.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)

@@ -14,7 +14,7 @@ from typing import Any
 
 import browser
 import pytest
-from browser import RunForm, RunPage
+from browser import RunForm
 from playwright.sync_api import expect
 from prefect.client.orchestration import get_client
 
@@ -127,8 +127,7 @@ def test_a_model_is_called_from_its_form(
     form.fill(str(out), "outputs", "score")
     form.choose("held", "deployment")
 
-    form.submit()
-    job = RunPage(form.page)
+    job = form.make_run()
     job.expect_artifact("2 of 4 mini-batches, 2 of 4 files, 0 failed, 2 rows")
     job.expect_state("Running")
     gate.touch()
@@ -159,8 +158,7 @@ def test_a_pipeline_is_called_from_its_form(open_form: Open, make: Make, numbere
     form.switch("inputs", "exact")
     form.fill(str(out), "outputs", "told")
 
-    form.submit()
-    job = RunPage(form.page)
+    job = form.make_run()
     job.expect_state("Completed")
     job.expect_artifact("1 of 1 steps")
     assert "batch-steps" in job.artifacts
