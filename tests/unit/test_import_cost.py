@@ -13,6 +13,7 @@ import pytest
     [
         ("interfaces.cli", "prefect pandas pyarrow dask distributed mlflow fsspec"),
         ("interfaces.call", "pandas pyarrow numpy dask distributed mlflow"),
+        ("interfaces.client", "pandas pyarrow numpy dask distributed mlflow"),
         ("flows.jobs", "pandas pyarrow numpy dask distributed mlflow"),
         ("flows.endpoint", "pandas pyarrow mlflow s3fs adlfs"),
         ("scoring.slots", "prefect dask distributed pandas pyarrow numpy mlflow"),
