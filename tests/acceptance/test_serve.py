@@ -8,17 +8,18 @@ import os
 import signal
 import ssl
 import subprocess
+import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 import pytest
-from conftest import BIN
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+BIN = Path(sys.executable).parent
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 
 
