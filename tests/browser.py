@@ -14,13 +14,16 @@ import time
 from collections.abc import Generator
 from uuid import UUID
 
-from playwright.sync_api import Locator, Page, Route, expect, sync_playwright
+from playwright.sync_api import Locator, Page, Request, Route, expect, sync_playwright
 from playwright.sync_api import TimeoutError as PlaywrightTimeout
 from storage_servers import Unavailable
 
 INSTALL_SECONDS = 300.0
 ACTION_SECONDS, JOB_SECONDS = 60.0, 180.0
 """How long the page may take to show what is asked for, and a job to come that far."""
+LOOK_SECONDS = 4.0
+CLICK_SECONDS = 5.0
+"""Between what the form hears of its values and what it then asks for: at once, were the machine not busy."""
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -91,8 +94,8 @@ class RunForm:
 
     def __init__(self, page: Page, deployment: UUID) -> None:
         self.page = page
-        self._asked_for: list[str] = []
-        page.on("request", lambda request: self._note(request.url))
+        self._asked_for: list[Request] = []
+        page.on("request", self._note)
         page.goto(f"/v2/deployments/deployment/{deployment}/run")
         self.field("deployment").wait_for()
 
@@ -122,25 +125,29 @@ class RunForm:
         """Turn a switch."""
         self.field(*path).get_by_role("switch").click()
 
-    def _note(self, url: str) -> None:
-        if url.endswith("/create_flow_run"):
-            self._asked_for.append(url)
+    def _note(self, request: Request) -> None:
+        if request.url.endswith("/create_flow_run"):
+            self._asked_for.append(request)
 
     def submit(self) -> None:
         """Click Submit, with values that are to be refused."""
         self.page.get_by_role("button", name="Submit").click()
 
     def make_run(self) -> RunPage:
-        """Click Submit until a run is asked for: after a refusal, a click only takes back what the form has said."""
-        before = len(self._asked_for)
+        """Click Submit until there is a run: after a refusal, a click only takes back what the form has said."""
         for _ in range(3):
+            before = len(self._asked_for)
             with self.page.expect_response("**/ui/schemas/validate"):
                 self.submit()
-            with contextlib.suppress(PlaywrightTimeout):
-                self.page.wait_for_event("request", lambda _: len(self._asked_for) > before, timeout=2000)
+            deadline = time.monotonic() + CLICK_SECONDS
+            while len(self._asked_for) == before and time.monotonic() < deadline:
+                self.page.wait_for_timeout(50)
             if len(self._asked_for) > before:
-                return RunPage(self.page)
-        raise AssertionError(f"no run was asked for: {self.page.inner_text('form')}")
+                answer = self._asked_for[-1].response()
+                assert answer is not None and answer.status in (201, 503), answer and answer.text()
+                if answer.ok:  # and not 503, from a server that is too busy: then somebody would click again
+                    return RunPage(self.page, answer.json()["id"])
+        raise AssertionError(f"no run was made: {self.page.inner_text('form')}")
 
     @property
     def refusals(self) -> list[str]:
@@ -150,13 +157,11 @@ class RunForm:
 
 
 class RunPage:
-    """The page of the run that a form has just made."""
+    """The page of a run, with its artifacts."""
 
-    def __init__(self, page: Page) -> None:
+    def __init__(self, page: Page, run: str) -> None:
         self.page = page
-        page.get_by_text("View run").click()
-        page.wait_for_url(re.compile("/runs/flow-run/"))
-        page.get_by_role("tab", name="Artifacts").click()
+        page.goto(f"/v2/runs/flow-run/{run}?tab=Artifacts")
 
     def expect_state(self, name: str) -> None:
         """Wait for a state."""
@@ -168,7 +173,7 @@ class RunPage:
         card = self.page.get_by_text(text)
         while time.monotonic() < deadline:
             with contextlib.suppress(PlaywrightTimeout):
-                card.first.wait_for(timeout=2000)
+                card.first.wait_for(timeout=LOOK_SECONDS * 1000)
                 return
             self.page.reload()
         raise AssertionError(f"no artifact says {text!r}: {self.page.inner_text('body')}")
