@@ -70,7 +70,7 @@ def _walk(server: LocalServer, deployment: Path) -> None:
         page.evaluate("document.activeElement.blur()")
         _draw(page, "form")
         job = form.make_run()
-        job.expect_artifact(re.compile(r"[1-9]\d* of \d+ mini-batches"))
+        job.expect_artifact(re.compile(r"[1-9]\d+ of \d+ mini-batches"))
         _draw(page, "running")
         job.expect_artifact("files scored")
         job.expect_state("Completed")
