@@ -28,6 +28,7 @@ PAGES = {
         "docs/python.md",
         "docs/rest.md",
         "docs/security.md",
+        "docs/interfaces.md",
     )
 }
 NOT_RUN = {
