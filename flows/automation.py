@@ -18,7 +18,7 @@ from ..blocks.schedule import Schedule
 from ..blocks.trigger import parse_trigger
 from ..scoring.errors import AlreadyExists, InvalidDocument, NotFound
 from .fitting import check_parameters
-from .publication import published
+from .jobs import find_endpoint
 
 
 def check_automation(client: SyncPrefectClient, endpoint: BatchEndpoint, default: str | None) -> None:
@@ -38,8 +38,7 @@ def check_automation(client: SyncPrefectClient, endpoint: BatchEndpoint, default
 
 def apply_automation(client: SyncPrefectClient, endpoint: BatchEndpoint) -> None:
     """Bring the schedules and triggers of a published endpoint in line with its document, where that has the key."""
-    held = published(client, endpoint.name)
-    assert held is not None  # publish() has just been called
+    held = find_endpoint(client, endpoint.name)
     if endpoint.schedules is not None:
         _apply_schedules(client, held.id, endpoint.schedules)
     if endpoint.triggers is not None:
@@ -82,7 +81,7 @@ def remove_triggers(client: SyncPrefectClient, deployment: UUID) -> None:
 
 def list_schedules(client: SyncPrefectClient, endpoint: str) -> list[DeploymentSchedule]:
     """The schedules of an endpoint, wherever they were made, by slug. Raises NotFound."""
-    return sorted(client.read_deployment_schedules(_deployment(client, endpoint)), key=name_of)
+    return sorted(client.read_deployment_schedules(find_endpoint(client, endpoint).id), key=name_of)
 
 
 def name_of(schedule: DeploymentSchedule) -> str:
@@ -95,7 +94,7 @@ def create_schedule(client: SyncPrefectClient, endpoint: str, default: str | Non
 
     Raises NotFound, AlreadyExists for a slug that is taken, InvalidDocument for parameters that do not fit.
     """
-    deployment = _deployment(client, endpoint)
+    deployment = find_endpoint(client, endpoint).id
     taken = {held.slug for held in client.read_deployment_schedules(deployment)}
     numbers = (f"schedule-{number}" for number in range(1, len(taken) + 2))
     slug = schedule.slug or next(free for free in numbers if free not in taken)
@@ -108,13 +107,13 @@ def create_schedule(client: SyncPrefectClient, endpoint: str, default: str | Non
 
 def delete_schedule(client: SyncPrefectClient, endpoint: str, slug: str) -> None:
     """Delete a schedule, and the runs that it has planned. Raises NotFound."""
-    client.delete_deployment_schedule(_deployment(client, endpoint), _find(client, endpoint, slug).id)
+    client.delete_deployment_schedule(find_endpoint(client, endpoint).id, _find(client, endpoint, slug).id)
 
 
 def set_active(client: SyncPrefectClient, endpoint: str, slug: str, active: bool) -> None:
     """Pause a schedule, or let it go on. Raises NotFound."""
     found = _find(client, endpoint, slug)
-    client.update_deployment_schedule(_deployment(client, endpoint), found.id, active=active)
+    client.update_deployment_schedule(find_endpoint(client, endpoint).id, found.id, active=active)
 
 
 def misfit(
@@ -135,10 +134,3 @@ def _find(client: SyncPrefectClient, endpoint: str, slug: str) -> DeploymentSche
             return schedule
     known = ", ".join(map(name_of, held)) or "none"
     raise NotFound(f"endpoint {endpoint!r} has no schedule {slug!r} (it has: {known})")
-
-
-def _deployment(client: SyncPrefectClient, endpoint: str) -> UUID:
-    held = published(client, endpoint)
-    if held is None:
-        raise NotFound(f"endpoint {endpoint!r} does not exist: see `prefect-batch endpoint list`")
-    return held.id

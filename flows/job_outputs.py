@@ -1,25 +1,54 @@
-"""The outputs of a job that has ended: where they lie, and the table in one."""
+"""The outputs of a job that has ended: which there are, where they lie, and the table in one."""
 
 from __future__ import annotations
 
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
+from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import FlowRun
 
 from ..scoring.encoded import AZUREML
 from ..scoring.endings import COLUMNAR, JSON_LINES, TABLES
-from ..scoring.errors import BatchError, NotFound, StorageFailed
+from ..scoring.errors import BatchError, JobFailed, NotFound, StorageFailed
 from ..scoring.storage import Folder
-from .download import outputs_of
-from .job import Job
-from .pipeline_job import AnyJob
+from .job import OUTPUT_NAME, Job
+from .jobs import record_of
+from .locations import locate
+from .outputs import split_file
+from .pipeline_job import AnyJob, PipelineJob
 from .pipeline_summary import read_pipeline_summary
 
 if TYPE_CHECKING:
     import pandas as pd
+
+Output = tuple[Folder, list[str]]
+"""A folder, and the job's files in it."""
+Outputs = dict[str, Output]
+"""By name."""
+
+
+def outputs_of(client: SyncPrefectClient, flow_run: FlowRun) -> tuple[AnyJob, Outputs]:
+    """A finished job, and its outputs by name: a folder, and the job's files in it.
+
+    Raises BatchError while the job runs, JobFailed for one that never started.
+    """
+    if flow_run.state is None or not flow_run.state.is_final():
+        name = flow_run.state.name if flow_run.state else "not started"
+        raise BatchError(f"job {flow_run.id} is {name}: it has outputs once it has ended")
+    job = record_of(client, flow_run)
+    if job is None:
+        raise JobFailed(f"job {flow_run.id} never started: {flow_run.state.message}")
+    return job, _of_pipeline(client, job) if isinstance(job, PipelineJob) else _of_model(job)
+
+
+def output_named(outputs: Outputs, name: str, job: UUID) -> Output:
+    """One of a job's outputs. Raises NotFound naming those that there are."""
+    if name not in outputs:
+        raise NotFound(f"job {job} has no output {name!r}: it has {', '.join(outputs) or 'none'}")
+    return outputs[name]
 
 
 def output_places(client: SyncPrefectClient, flow_run: FlowRun) -> dict[str, str]:
@@ -42,14 +71,33 @@ def read_output(client: SyncPrefectClient, flow_run: FlowRun, output_name: str |
     Raises NotFound for an output that is not there, BatchError for one that is no table.
     """
     job, outputs = outputs_of(client, flow_run)
-    has = f"it has {', '.join(outputs)}" if outputs else "it has none"
     if output_name is None and len(outputs) != 1:
-        raise NotFound(f"job {flow_run.id}: name the output to read: {has}")
+        raise NotFound(f"job {flow_run.id}: name the output to read: it has {', '.join(outputs) or 'none'}")
     name = output_name or next(iter(outputs))
-    if name not in outputs:
-        raise NotFound(f"job {flow_run.id} has no output {name!r}: {has}")
-    folder, files = outputs[name]
+    folder, files = output_named(outputs, name, flow_run.id)
     return _read(job, f"output {name!r} of job {flow_run.id}", folder, files)
+
+
+def _of_model(job: Job) -> Outputs:
+    """Its one output: a folder, and the job's files in it."""
+    name = job.settings.file_name
+    shared = job.output.given is not None and name  # what else lies there is not the job's
+    return {OUTPUT_NAME: (job.output_folder, [name] if shared and name else job.output_folder.files())}
+
+
+def _of_pipeline(client: SyncPrefectClient, job: PipelineJob) -> Outputs:
+    """Those outputs that are there, wherever they lie: a step that was reused has left its output where it was."""
+    summary = read_pipeline_summary(job)
+    found: Outputs = {}
+    for name, url in (summary.outputs if summary is not None else {}).items():
+        place = job.outputs[name]
+        location = place.location if url == place.location.url else locate(url, client)
+        if place.is_file:
+            folder, file_name = split_file(location)
+            found[name] = (folder.open(), [file_name])
+        else:
+            found[name] = (location.open(), location.open().files())
+    return found
 
 
 def _read(job: AnyJob, what: str, folder: Folder, files: list[str]) -> pd.DataFrame:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -30,7 +30,7 @@ from ..scoring.errors import BatchError, NotFound
 from .job import RECORD, job_root
 from .pipeline_job import AnyJob, load_job
 from .progress import PROGRESS
-from .publication import FLOW, WORK_POOL
+from .publication import FLOW, WORK_POOL, published
 from .refusal import refused
 from .stand_alone import FLOW as STAND_ALONE
 
@@ -70,6 +70,7 @@ def invoke(
     job_name: str | None = None,
     caller: str | None = None,
     idempotency_key: str | None = None,
+    tags: Sequence[str] = (),
 ) -> FlowRun:
     """Call an endpoint; returns at once. Raises NotFound, InvalidDocument for what the server refuses.
 
@@ -80,12 +81,13 @@ def invoke(
         job_name: instead of a name made up.
         caller: the principal that the job runs as, where something in front of Prefect knows it.
         idempotency_key: a call with the key of an earlier one gets that one's job, also when both arrive at once.
+        tags: of the job, beside those of the endpoint.
     """
     deployment = find_endpoint(client, endpoint)
     given = dict(parameters) | ({"caller": caller} if caller is not None else {})
     try:
         return client.create_flow_run_from_deployment(
-            deployment.id, parameters=given, name=job_name, idempotency_key=idempotency_key
+            deployment.id, parameters=given, name=job_name, idempotency_key=idempotency_key, tags=tags
         )
     except PrefectHTTPStatusError as error:
         if error.response.status_code != 409:
@@ -96,12 +98,11 @@ def invoke(
 
 def find_endpoint(client: SyncPrefectClient, endpoint: str) -> DeploymentResponse:
     """The Prefect deployment that an endpoint is. Raises NotFound naming those that there are."""
-    try:
-        return client.read_deployment_by_name(f"{FLOW}/{endpoint}")
-    except ObjectNotFound:
-        known = [held.name for held in _endpoints(client)]
-        has = f"there are {', '.join(known)}" if known else "make one with `prefect-batch endpoint create`"
-        raise NotFound(f"endpoint {endpoint!r} does not exist: {has}") from None
+    if (held := published(client, endpoint)) is not None:
+        return held
+    known = [other.name for other in _endpoints(client)]
+    has = f"there are {', '.join(known)}" if known else "make one with `prefect-batch endpoint create`"
+    raise NotFound(f"endpoint {endpoint!r} does not exist: {has}")
 
 
 def workers_online(client: SyncPrefectClient) -> bool:
@@ -130,8 +131,17 @@ def list_jobs(
     )
 
 
-def newest_jobs(client: SyncPrefectClient, endpoint: str | None, limit: int) -> list[FlowRun]:
-    """As many of the newest jobs as there are, up to any limit: the server gives them a page at a time."""
+def newest_jobs(
+    client: SyncPrefectClient, endpoint: str | None, limit: int, deployment: str | None = None
+) -> list[FlowRun]:
+    """As many of the newest jobs as there are, up to any limit: the server gives them a page at a time.
+
+    Args:
+        client: of the Prefect server.
+        endpoint: whose jobs; None for all.
+        limit: how many to look at.
+        deployment: of these, only the jobs that are known to have run it.
+    """
     found: list[FlowRun] = []
     while len(found) < limit:
         wanted = min(_PAGE, limit - len(found))
@@ -139,7 +149,9 @@ def newest_jobs(client: SyncPrefectClient, endpoint: str | None, limit: int) -> 
         found += page
         if len(page) < wanted:
             break
-    return found
+    if deployment is None:
+        return found
+    return [run for run in found if (held := record_of(client, run)) and held.deployment.name == deployment]
 
 
 def find(client: SyncPrefectClient, job: str) -> FlowRun:

@@ -12,9 +12,8 @@ from fastapi import APIRouter
 from fastapi.responses import StreamingResponse
 from prefect.client.orchestration import SyncPrefectClient
 
-from ..flows.download import outputs_of
+from ..flows.job_outputs import Output, Outputs, output_named, outputs_of
 from ..scoring.errors import NotFound
-from ..scoring.storage import Folder
 from .callers import Caller
 from .rest_access import CallerOf, GatewayOf
 from .rest_jobs import Skip, Top, find_job
@@ -23,19 +22,14 @@ from .rest_resources import FilePage, FileResource, OutputList, OutputResource
 router = APIRouter(prefix="/endpoints/{name}/jobs/{job}/outputs", tags=["outputs"])
 _PIECE = 1 << 20
 
-Outputs = dict[str, tuple[Folder, list[str]]]
-
 
 def _outputs(client: SyncPrefectClient, caller: Caller, name: str, job: UUID) -> Outputs:
     _, run = find_job(client, caller, name, job, "read")
     return outputs_of(client, run)[1]
 
 
-def _output(client: SyncPrefectClient, caller: Caller, name: str, job: UUID, output: str) -> tuple[Folder, list[str]]:
-    found = _outputs(client, caller, name, job)
-    if output not in found:
-        raise NotFound(f"job {job} has no output of that name: it has {', '.join(found) or 'none'}")
-    return found[output]
+def _output(client: SyncPrefectClient, caller: Caller, name: str, job: UUID, output: str) -> Output:
+    return output_named(_outputs(client, caller, name, job), output, job)
 
 
 @router.get("", response_model=OutputList, operation_id="listOutputs")

@@ -216,7 +216,7 @@ def test_a_call_from_the_command_line_to_its_outputs(
     assert (tmp_path / "all" / "named-outputs" / "report" / "report.txt").read_text() == "reported"
     assert (tmp_path / "all" / "artifacts" / "summary.json").exists()
     refused = cli("job", "download", job, "--output-name", "score", "-p", tmp_path / "no", code=1).stderr
-    assert "has no output 'score' to download: it has scores, report" in refused
+    assert "has no output 'score': it has scores, report" in refused
     shown = cli("job", "show", job).stdout
     assert f"{tmp_path}/items-2" in shown and "step tell" in shown and "input folds" in shown
     assert job in cli("job", "list", "-e", mixed).stdout
