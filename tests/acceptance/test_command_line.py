@@ -82,7 +82,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"settings": {"retry_settings": {"timeout": 0}}}, "timeout"),
     ({"deployment": "other"}, "other"),
     ({"inputs": {"a": "x", "b": "y"}}, "inputs"),
-    ({"inputs": {}}, "inputs"),
+    ({"inputs": {}}, "'input' is a required property"),
 ]
 
 
