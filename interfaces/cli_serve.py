@@ -129,6 +129,7 @@ def _listen(host: str, port: int) -> socket.socket:
         listening = socket.socket(family, kind, protocol)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(address)
+        listening.listen(2048)  # whoever connects from now on is answered
     except (OSError, OverflowError) as error:
         raise BatchError(f"cannot listen on {host}:{port} ({error}): try another --host or --port") from None
     return listening

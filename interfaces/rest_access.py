@@ -27,7 +27,8 @@ from .tokens import authenticate
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_THREADS = 24
+_THREADS = 8
+"""More would only wait for each other within the Prefect server, whose database takes one write at a time."""
 _bearer = HTTPBearer(auto_error=False, description="A signed token (JWT) or an API key.")
 """For the OpenAPI document alone."""
 
