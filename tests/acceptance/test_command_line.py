@@ -108,7 +108,7 @@ def test_the_server_refuses(cli: Cli, name: str, script_deployment: Write):
 
 def test_the_run_form_follows_the_default(cli: Cli, name: str, script_deployment: Write):
     cli("endpoint", "create", name)
-    assert schema_of(name)["required"] == ["inputs", "deployment"]
+    assert schema_of(name)["required"] == ["deployment"]
     cli(
         "deployment",
         "create",
