@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Protocol
 
 from prefect.blocks.core import Block
@@ -97,6 +98,11 @@ class ComputeCluster(Block):
 def builtin_local() -> ComputeCluster:
     """The compute named `local`, there without being made: this machine, without a bound on instances."""
     return ComputeCluster(name=LOCAL, max_instances=1_000_000)
+
+
+def parse_compute(data: Mapping[str, Any], where: str) -> ComputeCluster:
+    """A compute as its user wrote it, with Azure ML's keys. Raises InvalidDocument, which begins with `where`."""
+    return validate(ComputeCluster, data, where, set(ComputeCluster.model_fields))
 
 
 def find_compute(client: SyncPrefectClient, name: str) -> ComputeCluster:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
 from ..scoring.errors import InvalidDocument
-from .documents import Text, load_yaml, validate
+from .documents import Text, load_yaml, merged, validate
 from .versions import Versioned
 
 _KEYS = {"name", "version", "description", "tags", "properties", "type", "path"}
@@ -49,6 +50,6 @@ def parse_data_asset(data: dict[str, Any], where: str) -> DataAsset:
     return validate(DataAsset, data, where, _KEYS)
 
 
-def load_data_asset(path: Path, **given: Any) -> DataAsset:
-    """A data asset's file; `given` takes the place of its keys. Raises InvalidDocument."""
-    return parse_data_asset(load_yaml(path) | given, str(path))
+def load_data_asset(path: Path, changes: Mapping[str, Any]) -> DataAsset:
+    """A data asset's file; `changes` are laid over its keys. Raises InvalidDocument."""
+    return parse_data_asset(merged(load_yaml(path), changes), str(path))

@@ -200,7 +200,8 @@ def _model_in(annotation: Any) -> Any:
     """The first model in a type such as `list[Step] | None`, or None."""
     if hasattr(annotation, "model_fields"):
         return annotation
-    return next(filter(None, map(_model_in, getattr(annotation, "__args__", ()))), None)
+    within: tuple[Any, ...] = getattr(annotation, "__args__", ())
+    return next((model for part in within if (model := _model_in(part)) is not None), None)
 
 
 def _unknown_key(key: str, known: set[str]) -> str:

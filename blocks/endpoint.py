@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 from prefect.blocks.core import Block
 from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
 
+from .documents import validate
 from .names import Name
 from .schedule import Schedules
 from .settings import Document
@@ -35,3 +37,8 @@ class BatchEndpoint(Block):
     # Prefect keeps these two: the document that is stored never has them.
     schedules: SkipJsonSchema[Schedules | None] = None
     triggers: SkipJsonSchema[list[Trigger] | None] = None
+
+
+def parse_endpoint(data: Mapping[str, Any], where: str) -> BatchEndpoint:
+    """An endpoint as its user wrote it, with Azure ML's keys. Raises InvalidDocument, which begins with `where`."""
+    return validate(BatchEndpoint, data, where, set(BatchEndpoint.model_fields))

@@ -1,13 +1,14 @@
-"""A call as the command line gives it: options and `--set` made into a request, local data brought within reach."""
+"""A call as the command line and the Python client give it: made into a request, local data brought within reach."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, cast
 
 from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.objects import FlowRun
 from pydantic import Field
 
 from ..blocks.datastore import default_datastore
@@ -15,22 +16,30 @@ from ..blocks.documents import load_yaml, validate
 from ..blocks.interface import MODELS, InputSpec, Interface
 from ..blocks.model_source import is_registered
 from ..blocks.pipeline_deployment import PipelineDeployment
+from ..blocks.pipeline_settings import JobPipelineSettings
 from ..blocks.references import LocalPath, parse
-from ..blocks.settings import Document
-from ..flows import jobs
+from ..blocks.settings import Document, JobSettings
+from ..flows import jobs, stand_alone
 from ..flows.inputs import PARAMS
 from ..flows.locations import locate
 from ..flows.outputs import locate_output
 from ..flows.pipeline_call import check_inputs, check_outputs, from_text
 from ..flows.pipeline_request import check_found
+from ..flows.pipeline_source import prepare_job
 from ..flows.request import route
 from ..flows.upload import upload
 from ..scoring.errors import InvalidDocument, NotFound
-from . import overrides, terminal
+from . import overrides, terminal, views
 
 _WILD = "*?["
 Bar = Callable[[str], AbstractContextManager[Callable[[int, int], object] | None]]
 """Shows how far an upload is. Takes what is uploaded; gives what is told of bytes done and bytes in all."""
+
+
+@contextmanager
+def unseen(what: str) -> Generator[None]:
+    """A Bar for programs, which shows nothing."""
+    yield
 
 
 class _CallFile(Document):
@@ -156,6 +165,63 @@ def _sent(value: Any) -> Any:
         return value
     pointer = value.model_dump(exclude_none=True)
     return pointer["path"] if set(pointer) == {"path"} else pointer
+
+
+def send(
+    client: SyncPrefectClient,
+    endpoint: str,
+    deployment: str | None,
+    interface: Interface | None,
+    parameters: dict[str, Any],
+    *,
+    where: str = "--set",
+    bar: Bar = terminal.byte_bar,
+    job_name: str | None = None,
+    experiment_name: str | None = None,
+    idempotency_key: str | None = None,
+) -> FlowRun:
+    """Make the job of a request; returns at once. Raises NotFound, InvalidDocument.
+
+    Args:
+        client: of the Prefect server.
+        endpoint: that is called.
+        deployment: instead of its default.
+        interface: of the pipeline that the call is for; None for a model.
+        parameters: the request, in which local paths become what the worker reaches.
+        where: what gave the settings, for messages.
+        bar: shows uploads.
+        job_name: instead of a name made up.
+        experiment_name: kept as a tag of the job.
+        idempotency_key: a call with the key of an earlier one gets that one's job.
+    """
+    kind = JobSettings if interface is None else JobPipelineSettings
+    validate(kind, parameters.get("settings", {}), where)  # the server checks too, but explains less
+    bring_within_reach(parameters, client, interface, bar)
+    parameters |= {"deployment": deployment.lower()} if deployment else {}
+    tags = [f"{views.EXPERIMENT_TAG}{experiment_name}"] if experiment_name is not None else []
+    return jobs.invoke(client, endpoint.lower(), parameters, job_name, None, idempotency_key, tags)
+
+
+def run_file(
+    client: SyncPrefectClient,
+    file: Path,
+    changes: Mapping[str, Any],
+    job_name: str | None = None,
+    bar: Bar = terminal.byte_bar,
+) -> FlowRun:
+    """Run a pipeline job's file without an endpoint; returns at once. Raises NotFound, InvalidDocument.
+
+    Args:
+        client: of the Prefect server.
+        file: of the job.
+        changes: laid over its keys.
+        job_name: instead of the file's, or of one made up.
+        bar: shows uploads.
+    """
+    job = prepare_job(client, file, changes)
+    values = {"inputs": dict(job.inputs), "outputs": dict(job.outputs)}
+    bring_within_reach(values, client, job.deployment.interface, bar)
+    return stand_alone.submit(client, job.deployment, values["inputs"], values["outputs"], job_name or job.name)
 
 
 def bring_within_reach(

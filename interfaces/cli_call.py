@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from . import overrides, terminal
-from .cli_options import Exclude, File, Include, Input, InputsFile, InputType, LocalFolder, Set, Stream
+from .cli_options import Deployment, Exclude, File, Include, Input, InputsFile, InputType, LocalFolder, Set, Stream
 
 if TYPE_CHECKING:
     from ..blocks.interface import Interface
@@ -25,9 +25,7 @@ def invoke(
     input_type: InputType = None,
     include: Include = [],  # noqa: B006
     exclude: Exclude = [],  # noqa: B006
-    deployment: Annotated[
-        str | None, Parameter(name=["--deployment", "--deployment-name", "-d"], help="Instead of the default.")
-    ] = None,
+    deployment: Deployment = None,
     output: Annotated[
         str | None, Parameter(name="--output-path", help="Folder for the output: a path, URL or datastore.")
     ] = None,
@@ -50,11 +48,7 @@ def invoke(
     Example: prefect-batch invoke heart --input data/ --set mini_batch_size=64MB --stream
     """
     from ..blocks import store
-    from ..blocks.documents import validate
-    from ..blocks.pipeline_settings import JobPipelineSettings
-    from ..blocks.settings import JobSettings
-    from ..flows import jobs
-    from .call import bring_within_reach, interface_of, load_call, reader, request
+    from .call import interface_of, load_call, reader, request, send
     from .cli_job import job_stream, tell_job
 
     options = {"mini_batch_size": mini_batch_size, "instance_count": instance_count}
@@ -64,14 +58,9 @@ def invoke(
         interface = interface_of(client, endpoint.lower(), deployment)
         given = overrides.parse(assigned, onto, reader(interface))
         parameters = request(given, input, input_type, include, exclude, output, interface)
-        kind = JobSettings if interface is None else JobPipelineSettings
-        validate(kind, parameters.get("settings", {}), "--set")  # the server checks too, but explains less
-        parameters |= {"deployment": deployment.lower()} if deployment else {}
-        bring_within_reach(parameters, client, interface)
-        job = jobs.invoke(client, endpoint.lower(), parameters, job_name)
-        if experiment_name is not None:
-            job.tags.append(f"experiment:{experiment_name}")
-            client.update_flow_run(job.id, tags=job.tags)
+        job = send(
+            client, endpoint, deployment, interface, parameters, job_name=job_name, experiment_name=experiment_name
+        )
         tell_job(client, job)
     if stream:
         job_stream(str(job.id))

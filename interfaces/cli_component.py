@@ -33,7 +33,7 @@ def component_create(
 
     Example: prefect-batch component create -f prepare.yml
     """
-    changes = overrides.document(set) | {key: value for key, value in (("name", name), ("version", version)) if value}
+    changes = overrides.document(set, name=name, version=version)
     with store.api() as client:
         made = create_component(client, file, changes)
     terminal.result(made.label, views.of_version(made))

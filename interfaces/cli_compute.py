@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from cyclopts import App, Parameter
 
 from ..blocks import store
-from ..blocks.compute import ComputeCluster, find_compute, list_computes
-from ..blocks.documents import load_yaml, merged, validate
+from ..blocks.compute import ComputeCluster, find_compute, list_computes, parse_compute
+from ..blocks.documents import load_yaml, merged
 from ..scoring.errors import InvalidDocument
 from . import overrides, terminal, views
 from .cli_options import Name, OptionalFile, OptionalName, SetKeys, Yes, confirm
@@ -39,27 +39,22 @@ def compute_create(
 
     Example: prefect-batch compute create cluster --type address --address tcp://10.0.0.4:8786
     """
-    given = {
-        "name": name,
-        "type": type,
-        "address": address,
-        "size": size,
-        "tier": tier,
-        "min_instances": min_instances,
-        "max_instances": max_instances,
-        "idle_time_before_scale_down": idle_time_before_scale_down,
-        "description": description,
-    }
-    given = {key: value for key, value in given.items() if value is not None}
-    data = merged(load_yaml(file) if file else {}, overrides.document(set) | given)
-    cluster = _valid(data, str(file or "compute"))
+    given = overrides.document(
+        set,
+        name=name,
+        type=type,
+        address=address,
+        size=size,
+        tier=tier,
+        min_instances=min_instances,
+        max_instances=max_instances,
+        idle_time_before_scale_down=idle_time_before_scale_down,
+        description=description,
+    )
+    cluster = parse_compute(merged(load_yaml(file) if file else {}, given), str(file or "compute"))
     with store.api() as client:
         store.create(cluster, cluster.name, client)
     terminal.result(cluster.name, views.of_compute(cluster))
-
-
-def _valid(data: dict[str, Any], where: str) -> ComputeCluster:
-    return validate(ComputeCluster, data, where, {*ComputeCluster.model_fields})
 
 
 @app.command(name="update")
@@ -75,19 +70,19 @@ def compute_update(
 
     Example: prefect-batch compute update cluster --max-instances 8
     """
-    given = {
-        "min_instances": min_instances,
-        "max_instances": max_instances,
-        "idle_time_before_scale_down": idle_time_before_scale_down,
-    }
-    changes = overrides.document(set) | {key: value for key, value in given.items() if value is not None}
+    changes = overrides.document(
+        set,
+        min_instances=min_instances,
+        max_instances=max_instances,
+        idle_time_before_scale_down=idle_time_before_scale_down,
+    )
     if not changes or "name" in changes:
         raise InvalidDocument(
             "name cannot be changed" if changes else "nothing to change: give --max-instances or --set"
         )
     with store.api() as client:
         held = store.load(ComputeCluster, name.lower(), client)
-        changed = _valid(merged(views.keys_of(held), changes), "--set")
+        changed = parse_compute(merged(views.keys_of(held), changes), "--set")
         store.patch(ComputeCluster, held.name, store.dump(changed, {*changes}), client)
     terminal.result(changed.name, views.of_compute(changed))
 

@@ -39,10 +39,9 @@ def data_create(
 
     Example: prefect-batch data create --name heart --path data/
     """
-    given = {"name": name, "path": path, "type": type, "version": version, "description": description}
-    given = overrides.document(set) | {key: value for key, value in given.items() if value is not None}
+    given = overrides.document(set, name=name, path=path, type=type, version=version, description=description)
     beside = file.parent if file and "path" not in given else Path.cwd()
-    asset = load_data_asset(file, **given) if file else parse_data_asset(given, "data")
+    asset = load_data_asset(file, given) if file else parse_data_asset(given, "data")
     with store.api() as client, terminal.byte_bar(f"Uploading {asset.path}") as update:
         made = create_data_asset(client, asset, beside, update)
     terminal.result(made.label, views.of_version(made))

@@ -43,16 +43,15 @@ def datastore_create(
 
     Example: prefect-batch datastore create sales --type s3 --set bucket=sales region=eu-west-1
     """
-    given = {
-        "name": name,
-        "type": type,
-        "path": str(path.absolute()) if path else None,
-        "url": url,
-        "read_only": read_only,
-        "description": description,
-    }
-    given = {key: value for key, value in given.items() if value is not None}
-    given |= _keys(set)
+    given = _keys(set) | overrides.document(
+        [],
+        name=name,
+        type=type,
+        path=str(path.absolute()) if path else None,
+        url=url,
+        read_only=read_only,
+        description=description,
+    )
     made = load_datastore(file, given) if file else parse_datastore(given, "datastore", Path.cwd())
     with store.api() as client:
         stored = datastores.create_datastore(client, made)

@@ -10,8 +10,8 @@ from cyclopts import App, Parameter
 
 from ..blocks import store
 from ..blocks.deployment import latest
-from ..blocks.documents import load_yaml, merged, validate
-from ..blocks.endpoint import BatchEndpoint
+from ..blocks.documents import load_yaml, merged
+from ..blocks.endpoint import BatchEndpoint, parse_endpoint
 from ..flows import catalog
 from ..scoring.errors import InvalidDocument
 from . import overrides, terminal, views
@@ -38,8 +38,8 @@ def endpoint_create(
 
     Example: prefect-batch endpoint create -f endpoint.yml --set tags.team=blue
     """
-    given = {key: value for key, value in (("name", name), ("description", description)) if value is not None}
-    data = merged(load_yaml(file) if file else {}, overrides.document(set) | given)
+    given = overrides.document(set, name=name, description=description)
+    data = merged(load_yaml(file) if file else {}, given)
     made, deployments = _apply(data, file)
     terminal.result(f"endpoint/{made.name}", views.of_endpoint(made, deployments))
     if made.defaults.deployment_name is None:
@@ -48,7 +48,7 @@ def endpoint_create(
 
 def _apply(data: dict[str, Any], file: Path | None) -> tuple[BatchEndpoint, list[str]]:
     """The endpoint as it is then, and the names of its deployments."""
-    spec = validate(BatchEndpoint, data, str(file or "endpoint"), {*BatchEndpoint.model_fields})
+    spec = parse_endpoint(data, str(file or "endpoint"))
     with store.api() as client:
         made = catalog.create_endpoint(client, spec)
         return made, list(latest(client, made.name))
@@ -106,7 +106,7 @@ def endpoint_update(
     Example: prefect-batch endpoint update heart --default gbm2
     """
     data = (load_yaml(file) if file else {}) | ({"name": name} if name is not None else {})
-    changes = overrides.document(set) | ({"description": description} if description is not None else {})
+    changes = overrides.document(set, description=description)
     if default is not None:
         changes["defaults"] = {"deployment_name": default.removeprefix("deployment_name=")}
     if not changes and file is None:

@@ -37,8 +37,7 @@ def environment_create(
     Example: prefect-batch environment create --name heart --image python:3.12 --conda-file conda.yml
     """
     conda = str(conda_file.absolute()) if conda_file else None
-    given = {"name": name, "image": image, "conda_file": conda, "version": version, "description": description}
-    given = {key: value for key, value in given.items() if value is not None} | overrides.document(set)
+    given = overrides.document(set, name=name, image=image, conda_file=conda, version=version, description=description)
     new = load_environment(file, given) if file else parse_environment(given, "environment", Path.cwd())
     with store.api() as client:
         made = versions.create_version(client, new)

@@ -38,15 +38,10 @@ def job_create(
 
     Example: prefect-batch job create -f pipeline-job.yml --set inputs.data.path=data/ --stream
     """
-    from ..flows import stand_alone
-    from ..flows.pipeline_source import prepare_job
-    from .call import bring_within_reach
+    from .call import run_file
 
     with store.api() as client:
-        job = prepare_job(client, file, overrides.document(set))
-        values = {"inputs": dict(job.inputs), "outputs": dict(job.outputs)}
-        bring_within_reach(values, client, job.deployment.interface)
-        run = stand_alone.submit(client, job.deployment, values["inputs"], values["outputs"], name or job.name)
+        run = run_file(client, file, overrides.document(set), name)
         tell_job(client, run)
     if stream:
         job_stream(str(run.id))
@@ -54,8 +49,9 @@ def job_create(
 
 def tell_job(client: SyncPrefectClient, run: FlowRun) -> None:
     """Say which job was made: its id for scripts, its page and what it may lack for people."""
-    terminal.result(str(run.id), views.of_job(run, jobs.ui_url(run)))
-    if (url := jobs.ui_url(run)) is not None:
+    url = jobs.ui_url(run)
+    terminal.result(str(run.id), views.of_job(run, url))
+    if url is not None:
         terminal.note(f"Job {run.name}: {url}")
     if not jobs.workers_online(client):
         terminal.note("No worker is online: the job waits until one is. Start one with `prefect-batch worker start`")
@@ -73,12 +69,8 @@ def job_list(*, endpoint: Endpoint = None, limit: MaxResults = 50) -> None:
 def list_jobs(endpoint: str | None, deployment: str | None, limit: int) -> None:
     """Show the newest jobs, of one endpoint or of all; of one deployment only, where its jobs have been recorded."""
     with store.api() as client:
-        found = jobs.newest_jobs(client, endpoint.lower() if endpoint else None, limit)
-        if deployment is not None:
-            found = [
-                run for run in found if (held := jobs.record_of(client, run)) and held.deployment.name == deployment
-            ]
-    rows = [(run.id, run.parameters.get("endpoint"), run.name, _state(run), _time(run)) for run in found]
+        found = jobs.newest_jobs(client, endpoint.lower() if endpoint else None, limit, deployment)
+    rows = [(run.id, run.parameters.get("endpoint"), run.name, _state(run), _began(run)) for run in found]
     terminal.table(
         ("ID", "ENDPOINT", "NAME", "STATE", "STARTED"), rows, [views.of_job(run, jobs.ui_url(run)) for run in found]
     )
@@ -88,9 +80,8 @@ def _state(run: FlowRun) -> str:
     return (run.state.name or run.state.type.value) if run.state else "Unknown"
 
 
-def _time(run: FlowRun) -> str:
-    when = run.start_time or run.expected_start_time
-    return when.astimezone().isoformat(sep=" ", timespec="seconds") if when else ""
+def _began(run: FlowRun) -> str | None:
+    return terminal.moment(run.start_time or run.expected_start_time)
 
 
 @app.command(name="show")

@@ -39,8 +39,7 @@ def model_create(
 
     Example: prefect-batch model create --name heart --path model/ --type mlflow_model
     """
-    given = {"name": name, "path": path, "type": type, "version": version, "description": description}
-    given = {key: value for key, value in given.items() if value is not None} | overrides.document(set)
+    given = overrides.document(set, name=name, path=path, type=type, version=version, description=description)
     beside = file.parent if file and path is None else Path.cwd()
     model = models.load_model(file, given) if file else models.parse_model(given, "model")
     made = models.create_model(model, beside)
@@ -54,9 +53,7 @@ def model_list(name: OptionalName = None) -> None:
     Example: prefect-batch model list --name heart
     """
     found = models.list_models(name)
-    rows = [
-        (one.name, one.version, one.type, one.description, one.created_at.isoformat(" ", "seconds")) for one in found
-    ]
+    rows = [(one.name, one.version, one.type, one.description, terminal.moment(one.created_at)) for one in found]
     terminal.table(("NAME", "VERSION", "TYPE", "DESCRIPTION", "CREATED"), rows, [one.as_dict() for one in found])
 
 

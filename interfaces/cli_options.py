@@ -25,6 +25,9 @@ InputsFile = Annotated[
     Path | None, Parameter(name=["--file", "-f"], help="YAML file with `inputs`, `outputs` and `settings`.")
 ]
 Endpoint = Annotated[str | None, Parameter(name=["--endpoint", "--endpoint-name", "-e"], help="Name of the endpoint.")]
+Deployment = Annotated[
+    str | None, Parameter(name=["--deployment", "--deployment-name", "-d"], help="Instead of the default.")
+]
 Yes = Annotated[bool, Parameter(name=["--yes", "-y"], help="Do not ask.", negative=())]
 
 

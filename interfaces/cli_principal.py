@@ -18,7 +18,7 @@ from ..blocks.datastore_file import parse_credentials
 from ..blocks.documents import load_yaml
 from ..blocks.principal import DatastoreCredentials, Principal
 from ..scoring.errors import BatchError, InvalidDocument
-from . import terminal
+from . import terminal, views
 from .cli_options import Name, OptionalFile, Yes, confirm
 
 app = App(name="principal")
@@ -83,8 +83,7 @@ def _save(
 
 def _view(client: SyncPrefectClient, principal: Principal) -> dict[str, Any]:
     held = principals.list_credentials(client, principal.name)
-    shown = principal.model_dump(mode="json", exclude={"block_type_slug"})
-    return shown | {"credentials": [one.datastore for one in held]}
+    return views.keys_of(principal) | {"credentials": [one.datastore for one in held]}
 
 
 @app.command(name="list")

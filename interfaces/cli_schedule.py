@@ -14,7 +14,7 @@ from ..blocks.schedule import Schedule, timing_text
 from ..flows import automation
 from . import overrides, terminal
 from .call import bring_within_reach, interface_of, load_call, reader, request
-from .cli_options import Exclude, Include, Input, InputsFile, InputType, Set
+from .cli_options import Deployment, Exclude, Include, Input, InputsFile, InputType, Set
 
 app = App(name="schedule", help="Make, list, pause, resume and delete the schedules of an endpoint.")
 
@@ -37,9 +37,7 @@ def schedule_create(
     input_type: InputType = None,
     include: Include = [],  # noqa: B006
     exclude: Exclude = [],  # noqa: B006
-    deployment: Annotated[
-        str | None, Parameter(name=["--deployment", "--deployment-name", "-d"], help="Instead of the default.")
-    ] = None,
+    deployment: Deployment = None,
     file: InputsFile = None,
     set: Set = [],  # noqa: B006
 ) -> None:

@@ -21,7 +21,7 @@ _ENVIRONMENT = "PREFECT_BATCH_SERVE_"
 
 def _option(name: str, help: str) -> Parameter:
     """An option that the environment may give, too."""
-    return Parameter(env_var=_ENVIRONMENT + name.upper(), help=help, show_env_var=False)
+    return Parameter(env_var=_ENVIRONMENT + name.upper(), help=help, show_env_var=False, negative=())
 
 
 @app.default
@@ -31,23 +31,15 @@ def serve(
     port: Annotated[int, _option("port", "To listen on; 0 for any free one.")] = 8080,
     auth: Annotated[Path | None, _option("auth", "YAML file that says whose tokens are taken.")] = None,
     api_keys: Annotated[
-        bool,
-        Parameter(
-            env_var=f"{_ENVIRONMENT}API_KEYS",
-            show_env_var=False,
-            negative=(),
-            help="Take the keys of `prefect-batch token create` and no other tokens: no --auth is needed.",
-        ),
+        bool, _option("api_keys", "Take the keys of `prefect-batch token create` and no other tokens, without --auth.")
     ] = False,
     certificate: Annotated[Path | None, _option("certificate", "PEM file: speak TLS with this certificate.")] = None,
     key: Annotated[Path | None, _option("key", "PEM file of its private key, unless it is in the same file.")] = None,
     insecure: Annotated[
         bool,
-        Parameter(
-            env_var=f"{_ENVIRONMENT}INSECURE",
-            show_env_var=False,
-            negative=(),
-            help="Listen beyond this machine without TLS or without authentication, as behind a proxy that has both.",
+        _option(
+            "insecure",
+            "Listen beyond this machine without TLS or without authentication, as behind a proxy that has both.",
         ),
     ] = False,
     max_body: Annotated[int, _option("max_body", "Bytes of a request.")] = 1_000_000,

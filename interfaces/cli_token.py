@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated, Any
 
 from cyclopts import App, Parameter
@@ -10,7 +9,7 @@ from cyclopts import App, Parameter
 from ..blocks import api_key as keys
 from ..blocks import store
 from ..blocks.api_key import ApiKey
-from . import terminal
+from . import terminal, views
 from .cli_options import Yes, confirm
 
 app = App(name="token")
@@ -39,18 +38,13 @@ def token_create(
     """
     with store.api() as client:
         key, token = keys.create_key(client, principal, allow, expires, description)
-    ends = f"expires {_time(key.expires_at)}" if key.expires_at is not None else "never expires"
+    ends = f"expires {terminal.moment(key.expires_at)}" if key.expires_at is not None else "never expires"
     terminal.note(f"API key {key.id} of {key.principal} {ends}. Keep it now: it is shown this once.")
     terminal.result(token, _view(key) | {"token": token})
 
 
 def _view(key: ApiKey) -> dict[str, Any]:
-    shown = key.model_dump(mode="json", exclude={"block_type_slug", "digest"})
-    return shown | {"expired": key.has_expired}
-
-
-def _time(at: datetime | None) -> str | None:
-    return at and at.isoformat(" ", "seconds")
+    return views.keys_of(key, {"digest"}) | {"expired": key.has_expired}
 
 
 @app.command(name="list")
@@ -62,7 +56,7 @@ def token_list(*, principal: Annotated[str | None, Parameter(name=["--principal"
     with store.api() as client:
         found = keys.list_keys(client, principal)
     rows = [
-        (key.id, key.principal, " ".join(key.allow), _time(key.expires_at) or keys.NEVER, key.description)
+        (key.id, key.principal, " ".join(key.allow), terminal.moment(key.expires_at) or keys.NEVER, key.description)
         for key in found
     ]
     terminal.table(("ID", "PRINCIPAL", "ALLOW", "EXPIRES", "DESCRIPTION"), rows, [_view(key) for key in found])

@@ -31,13 +31,12 @@ def print_list(kind: type[Versioned], name: str | None, include_archived: bool, 
     with store.api() as client:
         found = versions.list_versions(kind, client, name)
     shown = [one for one in found if include_archived or not one.archived]
-    rows = [(one.name, one.version, *(getattr(one, field) for field in fields), _time(one)) for one in shown]
+    rows = [
+        (one.name, one.version, *(getattr(one, field) for field in fields), terminal.moment(one.created_at))
+        for one in shown
+    ]
     data = [views.of_version(one) for one in shown]
     terminal.table(("NAME", "VERSION", *map(str.upper, fields), "CREATED"), rows, data)
-
-
-def _time(one: Versioned) -> str | None:
-    return one.created_at and one.created_at.isoformat(" ", "seconds")
 
 
 def print_one(kind: type[Versioned], name: str, version: str | None, label: str | None) -> None:

@@ -18,7 +18,7 @@ from ..flows.watch import Fired, Watcher, WatchSpec, look_once
 from ..scoring.errors import BatchError, InvalidDocument
 from . import overrides, terminal
 from .call import bring_within_reach, interface_of, reader, request
-from .cli_options import Endpoint, Exclude, Include, Set
+from .cli_options import Deployment, Endpoint, Exclude, Include, Set
 
 app = App(name="watch")
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600}
@@ -58,9 +58,7 @@ def watch(
     place: Annotated[str, Parameter(help="The folder: a path, URL, datastore or data asset.")],
     *,
     endpoint: Endpoint = None,
-    deployment: Annotated[
-        str | None, Parameter(name=["--deployment", "--deployment-name", "-d"], help="Instead of the default.")
-    ] = None,
+    deployment: Deployment = None,
     include: Include = [],  # noqa: B006
     exclude: Exclude = [],  # noqa: B006
     set: Set = [],  # noqa: B006

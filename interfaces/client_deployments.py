@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -68,11 +67,7 @@ class BatchDeploymentOperations:
     def list_jobs(self, endpoint_name: str, *, name: str | None = None, max_results: int = 50) -> list[Job]:
         """The newest jobs of an endpoint; with `name`, those of them that this deployment ran."""
         with self._connection.open() as client:
-            found = jobs.newest_jobs(client, endpoint_name.lower(), max_results)
-            if name is not None:
-                records = [jobs.record_of(client, run) for run in found]
-                ran = [record is not None and record.deployment.name == name.lower() for record in records]
-                found = list(compress(found, ran))
+            found = jobs.newest_jobs(client, endpoint_name.lower(), max_results, name.lower() if name else None)
         return [Job.of(self._connection, run) for run in found]
 
 

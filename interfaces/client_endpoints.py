@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from prefect.client.orchestration import SyncPrefectClient
 
 from ..blocks import store
 from ..blocks.deployment import latest
-from ..blocks.documents import merged, validate
+from ..blocks.documents import merged
 from ..blocks.endpoint import BatchEndpoint as EndpointBlock
+from ..blocks.endpoint import parse_endpoint
 from ..blocks.interface import LITERALS, Interface
-from ..blocks.pipeline_settings import JobPipelineSettings
-from ..blocks.settings import JobSettings
 from ..flows import catalog, jobs
 from ..scoring.errors import InvalidDocument
 from . import overrides, views
-from .call import bring_within_reach, interface_of, request
+from .call import interface_of, request, send, unseen
 from .connection import Connection
 from .entities import BatchEndpoint, Input, Output, Place
 from .entity import Asset, plain
@@ -43,7 +41,7 @@ class BatchEndpointOperations:
 
         Raises InvalidDocument, NotFound for a default deployment that does not exist.
         """
-        block = validate(EndpointBlock, endpoint.document(), str(endpoint.source or "endpoint"), _KEYS)
+        block = parse_endpoint(endpoint.document(), str(endpoint.source or "endpoint"))
         with self._connection.open() as client:
             return Poller(_shown(client, catalog.create_endpoint(client, block)))
 
@@ -112,18 +110,19 @@ class BatchEndpointOperations:
             }
             data, filters = _data(input)
             parameters = request(given, data, *filters, None, interface)
-            kind = JobSettings if interface is None else JobPipelineSettings
-            validate(kind, parameters.get("settings", {}), "settings")  # the server checks too, but explains less
-            parameters |= {"deployment": deployment_name.lower()} if deployment_name else {}
-            bring_within_reach(parameters, client, interface, unseen)
-            run = jobs.invoke(client, endpoint_name.lower(), parameters, job_name or name, None, idempotency_key)
-            if experiment_name is not None:
-                run.tags = [*run.tags, f"{views.EXPERIMENT_TAG}{experiment_name}"]
-                client.update_flow_run(run.id, tags=run.tags)
+            run = send(
+                client,
+                endpoint_name,
+                deployment_name,
+                interface,
+                parameters,
+                where="settings",
+                bar=unseen,
+                job_name=job_name or name,
+                experiment_name=experiment_name,
+                idempotency_key=idempotency_key,
+            )
         return Job.of(self._connection, run)
-
-
-_KEYS = set(EndpointBlock.model_fields)
 
 
 def _shown(client: SyncPrefectClient, block: EndpointBlock) -> BatchEndpoint:
@@ -164,9 +163,3 @@ def _data(given: Value | None) -> tuple[list[str], tuple[str | None, list[str], 
 
 def _listed(value: Any) -> list[Any]:
     return [] if value is None else cast("list[Any]", value) if isinstance(value, list) else [value]
-
-
-@contextmanager
-def unseen(what: str) -> Generator[None]:
-    """In the place of the command line's bar for uploads."""
-    yield

@@ -5,11 +5,9 @@ from __future__ import annotations
 from os import PathLike
 from pathlib import Path
 
-from ..flows import jobs, stand_alone
-from ..flows.pipeline_source import prepare_job
+from ..flows import jobs
 from ..scoring.errors import InvalidDocument
-from .call import bring_within_reach
-from .client_endpoints import unseen
+from .call import run_file, unseen
 from .connection import Connection
 from .entities import PipelineJob
 from .job import Job
@@ -27,11 +25,7 @@ class JobOperations:
         if job.source is None:
             raise InvalidDocument("a pipeline job is made of its file: load_job(FILE)")
         with self._connection.open() as client:
-            ready = prepare_job(client, job.source, job.overrides)
-            values = {"inputs": dict(ready.inputs), "outputs": dict(ready.outputs)}
-            bring_within_reach(values, client, ready.deployment.interface, unseen)
-            name = job.name or ready.name
-            run = stand_alone.submit(client, ready.deployment, values["inputs"], values["outputs"], name)
+            run = run_file(client, job.source, job.overrides, job.name, unseen)
         return Job.of(self._connection, run)
 
     def get(self, name: str) -> Job:

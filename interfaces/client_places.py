@@ -6,10 +6,9 @@ from pathlib import Path
 
 from ..blocks import datastore as datastores
 from ..blocks import store
-from ..blocks.compute import ComputeCluster, find_compute, list_computes, save_compute
+from ..blocks.compute import ComputeCluster, find_compute, list_computes, parse_compute, save_compute
 from ..blocks.datastore import Datastore as DatastoreBlock
 from ..blocks.datastore_file import parse_datastore
-from ..blocks.documents import validate
 from . import views
 from .connection import Connection
 from .entities import AmlCompute, Datastore
@@ -67,8 +66,7 @@ class ComputeOperations:
 
     def begin_create_or_update(self, compute: AmlCompute) -> Poller[AmlCompute]:
         """Make a compute, or bring an existing one in line with what is given of it. Raises InvalidDocument."""
-        keys = set(ComputeCluster.model_fields)
-        block = validate(ComputeCluster, compute.document(), str(compute.source or "compute"), keys)
+        block = parse_compute(compute.document(), str(compute.source or "compute"))
         with self._connection.open() as client:
             return Poller(_compute(save_compute(client, block)))
 

@@ -49,9 +49,14 @@ def value_of(key: Sequence[str], text: str) -> Any:
     return _path(text) if key[-1] == "path" else _value(text)
 
 
-def document(assignments: Iterable[str]) -> dict[str, Any]:
-    """What `--set` changes in a document, all its keys as they are written. Raises InvalidDocument."""
-    return parse(assignments, within="")
+def document(assignments: Iterable[str], /, **options: Any) -> dict[str, Any]:
+    """What `--set` and options of their own change in a document. Raises InvalidDocument.
+
+    Args:
+        assignments: KEY=VALUE each, all keys as they are written.
+        options: keys that have an option, which wins; None where it was not given.
+    """
+    return parse(assignments, within="") | {key: value for key, value in options.items() if value is not None}
 
 
 def parse(

@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from datetime import datetime
 from typing import Any, Protocol
 
 from rich.console import Console
@@ -101,6 +102,11 @@ def _table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     for row in rows:
         grid.add_row(*("" if value is None else str(value) for value in row))
     out.print(grid)
+
+
+def moment(at: datetime | None) -> str | None:
+    """A time for people, to the second, where they are."""
+    return at and at.astimezone().isoformat(" ", "seconds")
 
 
 def details(values: Mapping[str, Any], data: Any = None) -> None:

@@ -19,7 +19,7 @@ def test_azures_file(tmp_path: Path) -> None:
         "name: heart-dataset-unlabeled\ndescription: An unlabeled dataset.\nversion: 3\n"
         "type: uri_folder\npath: heart-classifier-mlflow/data\ntags: {year: 2024}\nproperties: {a: b}\n"
     )
-    asset = load_data_asset(path)
+    asset = load_data_asset(path, {})
     assert (asset.name, asset.version, asset.type, asset.path) == (
         "heart-dataset-unlabeled",
         "3",
@@ -31,7 +31,7 @@ def test_azures_file(tmp_path: Path) -> None:
         {"a": "b"},
         "azureml:heart-dataset-unlabeled:3",
     )
-    assert load_data_asset(path, version="4").version == "4"
+    assert load_data_asset(path, {"version": "4"}).version == "4"
 
 
 @pytest.mark.parametrize(
