@@ -10,7 +10,7 @@ from typing import Literal, get_args
 from ..scoring.errors import InvalidDocument
 
 Action = Literal["invoke", "read", "manage"]
-"""Make jobs of an endpoint; see its jobs and fetch their outputs; change it and cancel its jobs."""
+"""Make jobs of an endpoint and do all with these; see all its jobs and fetch their outputs; change it and cancel them."""
 
 
 @dataclass(frozen=True)
