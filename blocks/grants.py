@@ -10,7 +10,7 @@ from typing import Literal, get_args
 from ..scoring.errors import InvalidDocument
 
 Action = Literal["invoke", "read", "manage"]
-"""Make jobs of an endpoint and do all with these; see all its jobs and fetch their outputs; change it and cancel them."""
+"""Make jobs of an endpoint, and see and cancel those; see all its jobs and their outputs; change it, cancel any job."""
 
 
 @dataclass(frozen=True)

@@ -118,10 +118,8 @@ class ResourceConfiguration(Entity):
 
 
 @dataclass(kw_only=True)
-class ModelBatchDeploymentSettings(Entity):
-    """`settings` of a model deployment."""
-
-    parts: ClassVar[dict[str, type[Entity]]] = {"retry_settings": BatchRetrySettings}
+class _ScoringSettings(Entity):
+    """Settings that stand under `settings` of a model deployment, and in the older form beside the rest."""
 
     mini_batch_size: int | str | None = None
     max_concurrency_per_instance: int | None = None
@@ -129,12 +127,20 @@ class ModelBatchDeploymentSettings(Entity):
     error_threshold: int | str | None = None
     output_action: str | None = None
     output_file_name: str | None = None
-    output_format: str | None = None
-    output_compression: str | None = None
-    output_columns: Any = None
     retry_settings: BatchRetrySettings | dict[str, Any] | None = None
     logging_level: str | None = None
     environment_variables: dict[str, str] | None = None
+
+
+@dataclass(kw_only=True)
+class ModelBatchDeploymentSettings(_ScoringSettings):
+    """`settings` of a model deployment."""
+
+    parts: ClassVar[dict[str, type[Entity]]] = {"retry_settings": BatchRetrySettings}
+
+    output_format: str | None = None
+    output_compression: str | None = None
+    output_columns: Any = None
 
 
 @dataclass(kw_only=True)
@@ -186,7 +192,7 @@ class ModelBatchDeployment(_Scoring):
 
 
 @dataclass(kw_only=True)
-class BatchDeployment(_Scoring):
+class BatchDeployment(_ScoringSettings, _Scoring):
     """A model deployment in the older form, with its settings beside the rest."""
 
     parts: ClassVar[dict[str, type[Entity]]] = {
@@ -194,16 +200,6 @@ class BatchDeployment(_Scoring):
         "resources": ResourceConfiguration,
         "retry_settings": BatchRetrySettings,
     }
-
-    mini_batch_size: int | str | None = None
-    max_concurrency_per_instance: int | None = None
-    instance_count: int | None = None
-    error_threshold: int | str | None = None
-    output_action: str | None = None
-    output_file_name: str | None = None
-    retry_settings: BatchRetrySettings | dict[str, Any] | None = None
-    logging_level: str | None = None
-    environment_variables: dict[str, str] | None = None
 
     def document(self) -> dict[str, Any]:
         held = super().document()

@@ -19,6 +19,7 @@ from ..flows.job_status import status_of
 from ..scoring.errors import JobFailed
 from . import terminal
 from .connection import Connection
+from .views import of_job
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,11 +61,13 @@ class Job:
         return cls(connection, str(run.id))._told(run)
 
     def _told(self, run: FlowRun) -> Self:
-        self.name, self.display_name, self.status = self.id, run.name, status_of(run)
-        self.endpoint_name, self.deployment_name = run.parameters.get("endpoint"), run.parameters.get("deployment")
-        self.message = run.state.message if run.state else None
+        self.studio_url = jobs.ui_url(run)
+        shown = of_job(run, self.studio_url)
+        self.name, self.display_name, self.status = shown["name"], shown["display_name"], shown["status"]
+        self.endpoint_name, self.deployment_name = shown["endpoint_name"], shown["deployment_name"]
+        self.message, self.created_at = shown["message"], run.created
         self.ended = run.state is not None and run.state.is_final()
-        self.tags, self.created_at, self.studio_url = list(run.tags), run.created, jobs.ui_url(run)
+        self.tags = list(run.tags)
         return self
 
     def refresh(self) -> Self:
