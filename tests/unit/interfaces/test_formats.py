@@ -83,6 +83,6 @@ def test_what_json_does_not_know_is_text():
 
 @pytest.mark.parametrize("query", ["a[", "", "[?x==`", "nofunction(@)"])
 def test_a_bad_query_is_told_on_one_line(query: str):
-    with pytest.raises(InvalidDocument, match="^--query") as error:
+    with pytest.raises(InvalidDocument, match=r"^--query") as error:
         Wanted("json", query).text(JOBS)
     assert "\n" not in str(error.value)
