@@ -11,7 +11,6 @@ from cyclopts import App, Parameter
 from ..blocks import datastore as datastores
 from ..blocks import store
 from ..blocks.datastore_file import load_datastore, parse_datastore
-from ..scoring.errors import InvalidDocument
 from . import overrides, terminal, views
 from .cli_options import LocalFolder, Name, OptionalFile, OptionalName, Yes, confirm
 
@@ -63,15 +62,7 @@ def _keys(assignments: Iterable[str]) -> dict[str, Any]:
     """`--set` as keys; of credentials, the value is the text itself, and no error repeats it."""
     secret = [text for text in assignments if text.startswith("credentials")]
     keys = overrides.document(text for text in assignments if text not in secret)
-    credentials: dict[str, Any] = {}
-    for assignment in secret:
-        key, equals, value = assignment.partition("=")
-        inner = key.removeprefix("credentials.")
-        if not equals or inner == key or not inner or "." in inner:
-            raise InvalidDocument(
-                "--set credentials...: write credentials.KEY=VALUE, as in credentials.account_key=..."
-            )
-        credentials[inner] = value
+    credentials = overrides.secrets(secret, "credentials.")
     return keys | ({"credentials": credentials} if credentials else {})
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,8 +16,8 @@ from ..blocks.datastore import find_datastore
 from ..blocks.datastore_file import parse_credentials
 from ..blocks.documents import load_yaml
 from ..blocks.principal import DatastoreCredentials, Principal
-from ..scoring.errors import BatchError, InvalidDocument
-from . import terminal, views
+from ..scoring.errors import BatchError
+from . import overrides, terminal, views
 from .cli_options import Name, OptionalFile, Yes, confirm
 
 app = App(name="principal")
@@ -138,7 +137,7 @@ def principal_set_credentials(
 
     Example: prefect-batch principal set-credentials ci --datastore lake -f credentials.yml
     """
-    given = (load_yaml(file) if file else {}) | _keys(set)
+    given = (load_yaml(file) if file else {}) | overrides.secrets(set)
     with store.api() as client:
         held = find_datastore(client, datastore)
         beside = file.parent if file else Path.cwd()
@@ -146,14 +145,6 @@ def principal_set_credentials(
         made = DatastoreCredentials(principal=name, datastore=held.name, url=held.url, credentials=SecretDict(secret))
         principals.set_credentials(client, made)
     terminal.result(held.name, {"principal": name, "datastore": held.name, "credentials": sorted(secret)})
-
-
-def _keys(assignments: Iterable[str]) -> dict[str, str]:
-    """`--set` as keys, each value the text itself, which no error repeats."""
-    parts = [assignment.partition("=") for assignment in assignments]
-    if not all(key and equals for key, equals, _ in parts):
-        raise InvalidDocument("--set: write KEY=VALUE, as in account_key=...")
-    return {key: value for key, _, value in parts}
 
 
 @app.command(name="delete-credentials")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
@@ -16,12 +15,13 @@ from ..blocks.endpoint import parse_endpoint
 from ..blocks.interface import LITERALS, Interface
 from ..flows import catalog, jobs
 from ..scoring.errors import InvalidDocument
-from . import overrides, views
+from . import views
 from .call import interface_of, request, send, unseen
 from .connection import Connection
 from .entities import BatchEndpoint, Input, Output, Place
 from .entity import Asset, plain
 from .job import Job
+from .loading import nested
 from .poller import Poller
 
 Value = Input | Asset | Place | bool | int | float | Mapping[str, Any] | Sequence[Place]
@@ -133,10 +133,13 @@ def _overrides(
     settings: Mapping[str, Any] | None, params_override: Sequence[Mapping[str, Any]] | None
 ) -> tuple[dict[str, Any], str | None]:
     """The settings of a call, and the job's name where it stands among them."""
-    flat = {key: value for each in params_override or [] for key, value in each.items()}
+    flat = {
+        _ALSO.get(key, key).removeprefix("settings."): value
+        for each in params_override or []
+        for key, value in each.items()
+    }
     name = flat.pop("job_name", None)
-    assignments = [f"{_ALSO.get(key, key)}={json.dumps(value)}" for key, value in flat.items()]
-    return merged(cast("dict[str, Any]", plain(settings or {})), overrides.parse(assignments)), name
+    return merged(cast("dict[str, Any]", plain(settings or {})), nested([flat])), name
 
 
 def _inputs(inputs: Mapping[str, Value] | None, interface: Interface | None) -> dict[str, Any]:

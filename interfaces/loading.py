@@ -21,7 +21,7 @@ from .entities import (
     PipelineJob,
     Place,
 )
-from .entity import Entity
+from .entity import Entity, plain
 
 E = TypeVar("E", bound=Entity)
 Changes = Sequence[Mapping[str, Any]] | None
@@ -29,6 +29,7 @@ Changes = Sequence[Mapping[str, Any]] | None
 
 
 def load_batch_endpoint(source: Place, params_override: Changes = None) -> BatchEndpoint:
+    """An endpoint's file."""
     return _load(BatchEndpoint, source, params_override)
 
 
@@ -43,22 +44,27 @@ def load_batch_deployment(
 
 
 def load_data(source: Place, params_override: Changes = None) -> Data:
+    """A data asset's file."""
     return _load(Data, source, params_override)
 
 
 def load_model(source: Place, params_override: Changes = None) -> Model:
+    """A model's file."""
     return _load(Model, source, params_override)
 
 
 def load_environment(source: Place, params_override: Changes = None) -> Environment:
+    """An environment's file."""
     return _load(Environment, source, params_override)
 
 
 def load_compute(source: Place, params_override: Changes = None) -> AmlCompute:
+    """A compute's file."""
     return _load(AmlCompute, source, params_override)
 
 
 def load_datastore(source: Place, params_override: Changes = None) -> Datastore:
+    """A datastore's file."""
     return _load(Datastore, source, params_override)
 
 
@@ -69,14 +75,14 @@ def load_component(source: Place) -> Component:
 
 def load_job(source: Place, params_override: Changes = None) -> PipelineJob:
     """A pipeline job's file; the file itself is read when it is run."""
-    job = PipelineJob(overrides=_changes(params_override))
+    job = PipelineJob(overrides=nested(params_override))
     job.source = Path(source)
     return job
 
 
 def _load(kind: type[E], source: Place, changes: Changes) -> E:
     path = Path(source)
-    entity = kind.read(_named(path, merged(load_yaml(path), _changes(changes))))
+    entity = kind.read(_named(path, merged(load_yaml(path), nested(changes))))
     entity.source = path
     return entity
 
@@ -86,9 +92,11 @@ def _named(path: Path, document: dict[str, Any]) -> dict[str, Any]:
     return {"name": "", **document}
 
 
-def _changes(given: Changes) -> dict[str, Any]:
+def nested(changes: Changes) -> dict[str, Any]:
+    """`[{"retry_settings.timeout": 60}]` as {'retry_settings': {'timeout': 60}}; what comes later wins."""
     result: dict[str, Any] = {}
-    for key, value in (pair for each in given or [] for pair in each.items()):
+    for key, given in (pair for each in changes or [] for pair in each.items()):
+        value = plain(given)
         for part in reversed(key.split(".")):
             value = {part: value}
         result = merged(result, value)

@@ -59,6 +59,23 @@ def document(assignments: Iterable[str], /, **options: Any) -> dict[str, Any]:
     return parse(assignments, within="") | {key: value for key, value in options.items() if value is not None}
 
 
+def secrets(assignments: Iterable[str], within: str = "") -> dict[str, str]:
+    """Credentials, each value the text itself, which no error repeats. Raises InvalidDocument.
+
+    Args:
+        assignments: KEY=VALUE each.
+        within: what stands in front of each key.
+    """
+    parsed: dict[str, str] = {}
+    for assignment in assignments:
+        key, equals, value = assignment.partition("=")
+        name = key.removeprefix(within)
+        if not equals or not name or "." in name or not key.startswith(within):
+            raise InvalidDocument(f"--set: write {within}KEY=VALUE, as in {within}account_key=...")
+        parsed[name] = value
+    return parsed
+
+
 def parse(
     assignments: Iterable[str], onto: dict[str, Any] | None = None, read: Read = value_of, within: str = _SETTINGS
 ) -> dict[str, Any]:

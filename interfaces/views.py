@@ -39,10 +39,12 @@ def of_endpoint(endpoint: BatchEndpoint, deployments: Iterable[str]) -> dict[str
 
 
 def of_deployment(deployment: Deployment) -> dict[str, Any]:
+    """One version of a deployment."""
     return {"id": f"{deployment.endpoint_name}/{deployment.name}", **keys_of(deployment)}
 
 
 def of_compute(compute: ComputeCluster) -> dict[str, Any]:
+    """`id` is what a deployment's `compute` takes."""
     return {"id": f"azureml:{compute.name}", **keys_of(compute)}
 
 
