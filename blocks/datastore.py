@@ -247,8 +247,8 @@ def check_not_denied(client: SyncPrefectClient, datastore: Datastore, url: str) 
     """
     denied = _denied(client)
     for other in list_datastores(client) if denied else []:
-        is_further_in = other.name != datastore.name and _below(other.url, datastore.url) not in (None, "")
-        overlaps = _below(url, other.url) is not None or _below(other.url, url) is not None
+        is_further_in = other.name != datastore.name and below(other.url, datastore.url) not in (None, "")
+        overlaps = below(url, other.url) is not None or below(other.url, url) is not None
         if other.name in denied and is_further_in and overlaps:
             raise Forbidden(f"{url!r} holds what is in datastore {other.name!r}, which is denied: name another place")
 
@@ -346,7 +346,7 @@ def datastore_of(client: SyncPrefectClient, url: str) -> tuple[Datastore, str] |
     """
     found: list[tuple[int, Datastore, str]] = []
     for datastore in list_datastores(client):
-        path = _below(url, datastore.url)
+        path = below(url, datastore.url)
         if path is not None:
             found.append((len(datastore.url), datastore, path))
     if not found:
@@ -362,7 +362,7 @@ def datastore_of(client: SyncPrefectClient, url: str) -> tuple[Datastore, str] |
     return _seen(client, datastore), path
 
 
-def _below(url: str, root: str) -> str | None:
+def below(url: str, root: str) -> str | None:
     """A place's path below a root, or None when it lies elsewhere."""
     if "://" in url or "://" in root:
         return _relative(url, root.rstrip("/"))

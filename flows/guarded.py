@@ -6,6 +6,7 @@ reachable when somebody makes a datastore of it.
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -16,25 +17,35 @@ from urllib.parse import unquote
 from prefect.client.orchestration import SyncPrefectClient
 
 from ..blocks.acting import acting_as
+from ..blocks.compute import LOCAL, Capacity
 from ..blocks.datastore import find_datastore
 from ..blocks.deployment import Deployment
 from ..blocks.interface import MODELS
 from ..blocks.model_source import is_registered
 from ..blocks.pipeline_deployment import PipelineDeployment
 from ..blocks.references import AssetReference, LocalPath, parse
-from ..scoring.errors import Forbidden
+from ..scoring.errors import Forbidden, InvalidDocument
 from ..scoring.public_network import check_public
 from .inputs import PARAMS
 from .job import Job
+from .kept import Kept, MayRead
 from .locations import Location, locate
 from .pipeline_job import AnyJob, DataValue
 
 _WEB = ("http://", "https://")
+_MODEL = re.compile(r"(models:/|azureml:)[^%\\?#]*\Z")
 _PATH_KEYS = ("path", "uri")
+_PROCESSES_PER_CORE = 16
+_MOST_PLACES = 100
+"""Of one call: the server is asked about each."""
 
 
 def check_places(
-    client: SyncPrefectClient, deployment: Deployment, parameters: Mapping[str, Any], principal: str
+    client: SyncPrefectClient,
+    deployment: Deployment,
+    parameters: Mapping[str, Any],
+    principal: str,
+    may_read: MayRead | None = None,
 ) -> None:
     """Refuse a call that names a place which the caller may not name. Nothing is opened, and nothing else is checked.
 
@@ -45,13 +56,18 @@ def check_places(
         deployment: that the call means.
         parameters: `inputs`, `input` and `outputs` of the call, in any shape.
         principal: who calls.
+        may_read: whose outputs the caller may name as inputs; None where that was asked before.
 
     Raises Forbidden, InvalidDocument, NotFound.
     """
+    places = list(itertools.islice(_places(deployment, parameters), _MOST_PLACES + 1))
+    if len(places) > _MOST_PLACES:
+        raise InvalidDocument(f"a call names {_MOST_PLACES} places at most: name the folders that they are in")
+    kept = Kept(client, may_read)
     with acting_as(principal):
-        for where, given in _places(deployment, parameters):
+        for where, given in places:
             try:
-                _check(client, given)
+                _check(client, given, kept, where.startswith("outputs."))
             except Forbidden as error:
                 raise Forbidden(f"{where}: {error}") from None
 
@@ -63,6 +79,25 @@ def check_links(client: SyncPrefectClient, job: AnyJob) -> None:
             root = find_datastore(client, location.datastore).url
             for path in _links(location.url) if file is None else [f"{location.url}/{file}"]:
                 _check_inside(path, root)
+
+
+def check_size(job: AnyJob) -> None:
+    """Refuse a job whose caller asks for more processes at once than the deployment has and this machine can bear.
+
+    Raises InvalidDocument.
+    """
+    local, asked, own = job.compute.type == LOCAL, job.settings, job.deployment.settings
+    most = max(_processes(own, local), _PROCESSES_PER_CORE * (os.cpu_count() or 1))
+    if _processes(asked, local) > most:
+        raise InvalidDocument(
+            f"settings: instance_count and max_concurrency_per_instance ask for {_processes(asked, local)} processes, "
+            f"and a caller may have {most} here: ask for fewer"
+        )
+
+
+def _processes(settings: Capacity, local: bool) -> int:
+    """On one machine: a local cluster has all its instances on it."""
+    return settings.max_concurrency_per_instance * (settings.instance_count if local else 1)
 
 
 def _read_by(job: AnyJob) -> Iterator[tuple[Location, str | None]]:
@@ -105,7 +140,7 @@ def _is_data(deployment: Deployment, name: str, value: Any) -> bool:
 
 def _is_model(text: str) -> bool:
     """Whether a text names a model of the registry; what a run has logged is not in it."""
-    return text.startswith(("models:/", "azureml:")) and ".." not in text and is_registered(text)
+    return _MODEL.match(text) is not None and ".." not in text and is_registered(text)
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:
@@ -124,7 +159,7 @@ def _texts(value: Any) -> Iterator[str]:
                 yield from _texts(inner)
 
 
-def _check(client: SyncPrefectClient, given: str) -> None:
+def _check(client: SyncPrefectClient, given: str, kept: Kept, to_write: bool) -> None:
     place = parse(given)
     if isinstance(place, AssetReference):
         locate(given, client)  # it may point into a datastore that is denied
@@ -135,8 +170,10 @@ def _check(client: SyncPrefectClient, given: str) -> None:
         raise _outside(given)
     location = locate(given, client)
     if location.datastore is not None:
+        root = find_datastore(client, location.datastore).url
         if "://" not in location.url:
-            _check_inside(location.url, find_datastore(client, location.datastore).url)
+            _check_inside(location.url, root)
+        kept.check(given, location.url, root, to_write)
     elif location.url.startswith(_WEB):
         check_public(location.url)
     else:

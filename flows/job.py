@@ -39,6 +39,10 @@ from ..scoring.storage import Folder
 from .inputs import Input
 from .locations import Location
 
+JOBS = "jobs"
+"""Folder of the default datastore: below it each job has one, with its own files."""
+OUTPUTS = "azureml"
+"""Folder of a datastore: below it each job has one, for outputs that no place was given for."""
 RECORD = "job.json"
 OUTPUT_NAME = "score"
 _PACKAGES = ("prefect-batch", "prefect", "prefect-dask", "dask", "pandas", "pyarrow", "fsspec", "mlflow")
@@ -123,7 +127,7 @@ def job_root(client: SyncPrefectClient, job_id: str) -> str:
     for run in client.read_flow_runs(flow_run_filter=below, limit=1):
         if root := run.parameters.get("job_folder"):
             return str(root)
-    return default_datastore(client).reference(f"jobs/{job_id}")
+    return default_datastore(client).reference(f"{JOBS}/{job_id}")
 
 
 def installed_versions() -> dict[str, str]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import (
@@ -80,14 +80,15 @@ def invoke(
         parameters: `inputs`, `outputs`, `deployment`, `settings`.
         job_name: instead of a name made up.
         caller: the principal that the job runs as, where something in front of Prefect knows it.
-        idempotency_key: a call with the key of an earlier one gets that one's job, also when both arrive at once.
+        idempotency_key: a call with the key of an earlier one gets that one's job, also when both arrive at once. By
+            default one that no other call has: Prefect's client asks again when an answer is lost.
         tags: of the job, beside those of the endpoint.
     """
     deployment = find_endpoint(client, endpoint)
     given = dict(parameters) | ({"caller": caller} if caller is not None else {})
     try:
         return client.create_flow_run_from_deployment(
-            deployment.id, parameters=given, name=job_name, idempotency_key=idempotency_key, tags=tags
+            deployment.id, parameters=given, name=job_name, idempotency_key=idempotency_key or str(uuid4()), tags=tags
         )
     except PrefectHTTPStatusError as error:
         if error.response.status_code != 409:
@@ -152,6 +153,14 @@ def newest_jobs(
     if deployment is None:
         return found
     return [run for run in found if (held := record_of(client, run)) and held.deployment.name == deployment]
+
+
+def job_of(client: SyncPrefectClient, endpoint: str | None, job: UUID) -> FlowRun | None:
+    """The job of that id, of one endpoint or of any; None for what else has such an id."""
+    only = FlowRunFilter.model_validate({"id": {"any_": [job]}})
+    flows = FlowFilter.model_validate({"name": {"any_": [FLOW]}})
+    found = client.read_flow_runs(flow_filter=flows, flow_run_filter=only, limit=1)
+    return next((run for run in found if endpoint in (None, run.parameters.get("endpoint"))), None)
 
 
 def find(client: SyncPrefectClient, job: str) -> FlowRun:

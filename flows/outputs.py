@@ -20,7 +20,7 @@ from ..blocks.references import AssetReference, DatastorePath, Url, parse
 from ..blocks.settings import Document, JobSettings, ModelSettings
 from ..scoring.errors import AlreadyExists, BatchError, InvalidDocument, StorageFailed
 from ..scoring.storage import Folder
-from .job import OUTPUT_NAME
+from .job import OUTPUT_NAME, OUTPUTS
 from .locations import Location, UriType, locate
 
 _GLOB = re.compile(r"[*?]|\[[^]]+\]")
@@ -88,7 +88,7 @@ def default_output(
     if client is None:
         place = f"{root.rstrip('/')}/{name}"
     else:
-        place = DatastorePath(datastore or default_datastore(client).name, f"azureml/{job_id}/{name}").reference
+        place = DatastorePath(datastore or default_datastore(client).name, f"{OUTPUTS}/{job_id}/{name}").reference
     location = locate(place, client)
     _check_read_only(location, name)
     return location.model_copy(update={"given": None})

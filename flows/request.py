@@ -20,7 +20,7 @@ from ..blocks.model_params import check_params
 from ..blocks.pipeline_deployment import PipelineDeployment
 from ..blocks.settings import Document, JobSettings
 from ..scoring.errors import InvalidDocument, NotFound
-from .guarded import check_links, check_places
+from .guarded import check_links, check_places, check_size
 from .inputs import PARAMS, check_apart, find_input, model_inputs
 from .job import Job, installed_versions, user
 from .outputs import find_output
@@ -63,6 +63,7 @@ def record(client: SyncPrefectClient, call: Mapping[str, Any], job_id: str, root
         job = _make(client, job_id, found, root, inputs, request)
         if request.caller is not None:
             check_links(client, job)
+            check_size(job)
     job.endpoint, job.caller = request.endpoint, request.caller
     job.submitted_by = request.caller or by or user()
     job.save()

@@ -8,6 +8,7 @@ import threading
 from contextlib import ExitStack
 from pathlib import Path
 
+from ..blocks.acting import unbound
 from ..blocks.contents import AT_ONCE
 from ..blocks.snapshot import Snapshot, fetch
 from ..scoring import scratch
@@ -64,7 +65,13 @@ class StepFiles:
         Raises StepFailed, JobReleased.
         """
         place = value.location.open()
-        if value.direct or place.is_local:
+        if place.is_local:
+            return value.location.url
+        if value.direct:
+            if unbound(value.location.reference)[0] is not None:
+                raise StepFailed(
+                    f"inputs.{name}: mode direct gives a command no rights of the caller: write mode: download"
+                )
             return value.location.url
         target = self._scratch / "inputs" / name
         try:

@@ -33,7 +33,7 @@ from .fitting import check_parameters
 from .inputs import Wanted, is_below, name_pattern, stat_of
 from .locations import Location, locate
 from .request import route
-from .watch_ledger import Batch, Ledger
+from .watch_ledger import FOLDER, Batch, Ledger
 
 ARRIVED = "prefect-batch.files.arrived"
 _VARIABLE = "prefect_batch_watch_"
@@ -206,7 +206,7 @@ def _state_reference(client: SyncPrefectClient, digest: str) -> str:
     name = f"{_VARIABLE}{digest}"
     if (held := client.read_variable_by_name(name)) is None:
         try:
-            reference = default_datastore(client).reference(f"watches/{digest}")
+            reference = default_datastore(client).reference(f"{FOLDER}/{digest}")
             client.create_variable(VariableCreate(name=name, value=reference))
         except ObjectAlreadyExists:
             pass  # somebody was faster: theirs counts

@@ -23,6 +23,7 @@ from pydantic import BaseModel, Field
 from ..scoring import scratch
 from ..scoring.storage import Folder
 
+FOLDER = "watches"
 BLOCK = 100
 """Batches between one `seen/` and the next."""
 TAKEN_OVER = timedelta(minutes=2)

@@ -69,6 +69,7 @@ def serve(
     _check_open(host, api_keys or auth is not None, certificate is not None, insecure)
     tls = _tls(certificate, key)
     known = providers(auth) if api_keys or auth is not None else []
+    settings = settings.model_copy(update={"loopback_only": not known and not insecure})
     with store.api() as client:
         client.hello()
     _run(create_app(settings, known), _listen(host, port), host, tls)
@@ -115,14 +116,16 @@ def _tls(certificate: Path | None, key: Path | None) -> dict[str, Any]:
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    """A socket that listens. Raises BatchError."""
+    """A socket that listens. Raises InvalidDocument, BatchError."""
+    if not 0 <= port < 1 << 16:  # getaddrinfo() would take the rest of it
+        raise InvalidDocument(f"--port {port}: must be 0 to 65535")
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listening = socket.socket(family, kind, protocol)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(address)
         listening.listen(2048)  # whoever connects from now on is answered
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         raise BatchError(f"cannot listen on {host}:{port} ({error}): try another --host or --port") from None
     return listening
 
@@ -135,6 +138,7 @@ def _run(application: Any, listening: socket.socket, host: str, tls: dict[str, A
     logging["handlers"]["access"]["stream"] = "ext://sys.stderr"
     config = Config(
         application,
+        http="h11",  # bounds what a header may be
         log_config=logging,
         server_header=False,
         limit_concurrency=1000,

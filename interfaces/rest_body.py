@@ -26,6 +26,9 @@ from ..scoring.errors import InvalidDocument
 
 Body = dict[str, Any]
 _DEEPEST = 32
+_TEMPLATE = "__prefect_kind"
+"""Of a mapping that Prefect's server would replace: by one of its variables, or by what a template makes."""
+_MOST_NAMES = 200
 _DATA = {
     "urifolder": "uri_folder",
     "urifile": "uri_file",
@@ -118,6 +121,8 @@ def _check(body: Any) -> None:
         below: list[Any] = []
         for value in level:
             if isinstance(value, dict):
+                if _TEMPLATE in value:
+                    raise InvalidDocument(f"the body holds a key {_TEMPLATE}, which is not taken here")
                 below += [*cast("Body", value), *cast("Body", value).values()]
             elif isinstance(value, list):
                 below += cast("list[Any]", value)
@@ -275,9 +280,9 @@ def check_keys(given: Body, known: set[str], where: str) -> None:
 def text_at(given: Body, key: str) -> str | None:
     """The text under a key; None where there is none. Raises InvalidDocument for what is no text."""
     value = given.get(key)
-    if value is None or (isinstance(value, str) and 0 < len(value) <= 200):
+    if value is None or (isinstance(value, str) and 0 < len(value) <= 200 and value.isprintable()):
         return value
-    raise InvalidDocument(f"{key}: must be a text of 1 to 200 letters")
+    raise InvalidDocument(f"{key}: must be a text of 1 to 200 letters on one line")
 
 
 def _mapping(value: Any, where: str) -> Body:
@@ -285,4 +290,6 @@ def _mapping(value: Any, where: str) -> Body:
         return {}
     if not isinstance(value, dict):
         raise InvalidDocument(f"{where}: must be an object")
+    if len(cast("Body", value)) > _MOST_NAMES or any(len(key) > 255 for key in cast("Body", value)):
+        raise InvalidDocument(f"{where}: must have {_MOST_NAMES} names at most, of 255 letters at most")
     return cast("Body", value)

@@ -9,10 +9,10 @@ from prefect.client.orchestration import SyncPrefectClient
 
 from ..blocks import store
 from ..blocks.endpoint import BatchEndpoint
-from ..flows import catalog, jobs
+from ..flows import catalog
 from ..scoring.errors import InvalidDocument, NotFound
 from .callers import Caller
-from .rest_access import CallerOf, GatewayOf, check_grant
+from .rest_access import CallerOf, GatewayOf, check_grant, published_endpoint
 from .rest_body import Body, check_keys, lowered, read_json, text_at
 from .rest_errors import ErrorBody
 from .rest_openapi import CHANGE, of_endpoint
@@ -84,5 +84,5 @@ def _update(client: SyncPrefectClient, endpoint: str, default: str | None, descr
 async def describe_endpoint(request: Request, name: str, caller: CallerOf, gateway: GatewayOf) -> dict[str, Any]:
     """The OpenAPI document of the endpoint, with its inputs, outputs and settings as they are now."""
     endpoint = check_grant(caller, name, "read", "invoke", "manage")
-    found = await gateway.run(jobs.find_endpoint, gateway.client, endpoint)
+    found = await gateway.run(published_endpoint, gateway.client, endpoint)
     return of_endpoint(request.app.openapi(), endpoint, found.description, found.parameter_openapi_schema or {})

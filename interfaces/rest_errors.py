@@ -10,7 +10,7 @@ import httpx
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from prefect.exceptions import PrefectHTTPStatusError
+from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
@@ -78,6 +78,7 @@ def add_handlers(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(PrefectHTTPStatusError, _from_prefect)
+    app.add_exception_handler(ObjectNotFound, _gone)
     app.add_exception_handler(httpx.TransportError, _unreachable)
     app.add_exception_handler(TimeoutError, _unreachable)
     app.add_exception_handler(Exception, _unexpected)
@@ -108,6 +109,10 @@ def _from_prefect(request: Request, error: Exception) -> JSONResponse:
     if status in (401, 403):  # the gateway's own rights, of which its callers know nothing
         return _unexpected(request, error)
     return answer(422, "the Prefect server refuses what was sent: compare it with the endpoint's openapi.json")
+
+
+def _gone(request: Request, error: Exception) -> JSONResponse:
+    return answer(404, "it was deleted a moment ago")
 
 
 def _unreachable(request: Request, error: Exception) -> JSONResponse:

@@ -9,18 +9,18 @@ from uuid import UUID
 from fastapi import APIRouter, Header, Query, Request, Response
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import FlowRun
-from prefect.exceptions import ObjectNotFound
 
 from ..blocks.grants import Action
 from ..blocks.pipeline_deployment import PipelineDeployment
 from ..flows import jobs
 from ..flows.guarded import check_places
+from ..flows.kept import MayRead
 from ..flows.request import named_inputs, route
 from ..scoring.errors import Forbidden, InvalidDocument, NotFound
 from . import rest_idempotency as idempotency
 from .call import plain
 from .callers import Caller
-from .rest_access import CallerOf, GatewayOf, check_grant
+from .rest_access import CallerOf, GatewayOf, check_grant, published_endpoint
 from .rest_body import Call, params_of, read_call, read_json
 from .rest_errors import ErrorBody
 from .rest_openapi import CALL
@@ -70,7 +70,7 @@ def _invoke(
 ) -> tuple[FlowRun, bool]:
     """The job of a call, and whether it is new."""
     try:
-        parameters = _parameters(client, endpoint, call, caller.principal)
+        parameters = _parameters(client, endpoint, call, caller)
         if key is not None:
             key = idempotency.scoped(key, caller.principal, endpoint)
             if (run := idempotency.made_before(client, key)) is not None:
@@ -78,14 +78,14 @@ def _invoke(
                 return run, False
         run = jobs.invoke(client, endpoint, parameters, call.name, caller.principal, key)
     except NotFound as error:
-        jobs.find_endpoint(client, endpoint)
+        published_endpoint(client, endpoint)
         raise InvalidDocument(str(error)) from None  # what the body names, not the URL
     if key is not None:
         idempotency.check_same(run, parameters, call.name)  # another call with the key may have come first
     return run, True
 
 
-def _parameters(client: SyncPrefectClient, endpoint: str, call: Call, principal: str) -> dict[str, Any]:
+def _parameters(client: SyncPrefectClient, endpoint: str, call: Call, caller: Caller) -> dict[str, Any]:
     """What Prefect is sent: literals as plain values, places that the caller may name.
 
     Raises NotFound, InvalidDocument, Forbidden.
@@ -98,7 +98,7 @@ def _parameters(client: SyncPrefectClient, endpoint: str, call: Call, principal:
         groups = {"inputs": named_inputs(found, call.input, params_of(call.inputs)), "outputs": call.outputs}
     groups |= {"settings": call.settings, "deployment": call.deployment}
     parameters = {group: value for group, value in groups.items() if value}
-    check_places(client, found, parameters, principal)
+    check_places(client, found, parameters, caller.principal, _may_read(client, caller))
     return parameters
 
 
@@ -114,7 +114,7 @@ async def list_jobs(name: str, caller: CallerOf, gateway: GatewayOf, top: Top = 
 def _list(client: SyncPrefectClient, endpoint: str, top: int, skip: int) -> list[FlowRun]:
     found = jobs.list_jobs(client, endpoint, top, skip)
     if not found:
-        jobs.find_endpoint(client, endpoint)
+        published_endpoint(client, endpoint)
     return found
 
 
@@ -146,6 +146,20 @@ async def cancel_job(name: str, job: UUID, caller: CallerOf, gateway: GatewayOf)
     return await gateway.run(cancel, gateway.client)
 
 
+def _is_own(run: FlowRun, caller: Caller) -> bool:
+    return run.parameters.get("caller") == caller.principal
+
+
+def _may_read(client: SyncPrefectClient, caller: Caller) -> MayRead:
+    def may_read(job: UUID) -> bool | None:
+        if (run := jobs.job_of(client, None, job)) is None:
+            return None
+        endpoint = str(run.parameters["endpoint"])
+        return caller.may("read", endpoint) or (caller.may("invoke", endpoint) and _is_own(run, caller))
+
+    return may_read
+
+
 def find_job(client: SyncPrefectClient, caller: Caller, name: str, job: UUID, action: Action) -> tuple[str, FlowRun]:
     """The endpoint's name and its job, where the caller may do that, or has made the job and may invoke.
 
@@ -153,14 +167,8 @@ def find_job(client: SyncPrefectClient, caller: Caller, name: str, job: UUID, ac
     """
     allowed = caller.may(action, name)
     endpoint = check_grant(caller, name, action, "invoke")
-    try:
-        run = client.read_flow_run(job)
-    except ObjectNotFound:
-        run = None
-    if run is not None and run.parameters.get("endpoint") != endpoint:
-        run = None
-    own = run is not None and run.parameters.get("caller") == caller.principal
-    if not (allowed or own):
+    run = jobs.job_of(client, endpoint, job)
+    if not (allowed or (run is not None and _is_own(run, caller))):
         raise Forbidden(f"this caller may not {action} here what others have made")
     if run is None:
         raise NotFound(f"endpoint {endpoint!r} has no job {job}")

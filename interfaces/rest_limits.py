@@ -28,8 +28,8 @@ class Rate:
         self._buckets: dict[str, tuple[float, float]] = {}
         self._lock = threading.Lock()
 
-    def wait(self, caller: str) -> float:
-        """Take one request from the caller's bucket: 0, or the seconds until there is one."""
+    def wait(self, caller: str, take: int = 1) -> float:
+        """Take a request from the caller's bucket, or only look: 0, or the seconds until there is one."""
         if not self._per_second:
             return 0.0
         with self._lock:
@@ -37,10 +37,30 @@ class Rate:
             left, since = self._buckets.pop(caller, (self._burst, now))
             left = min(self._burst, left + (now - since) * self._per_second)
             taken = left >= 1
-            self._buckets[caller] = (left - 1 if taken else left, now)  # at the end: the last to be forgotten
+            self._buckets[caller] = (left - take if taken else left, now)  # at the end: the last to be forgotten
             if len(self._buckets) > _MOST_KNOWN:
                 del self._buckets[next(iter(self._buckets))]
         return 0.0 if taken else (1 - left) / self._per_second
+
+
+class Strangers:
+    """How many bad tokens each address may send.
+
+    Args:
+        per_second: tokens; 0 for any number.
+    """
+
+    def __init__(self, per_second: float) -> None:
+        self._rate = Rate(per_second)
+
+    def check(self, address: str) -> None:
+        """Raises HTTPException 429 for an address that has sent too many."""
+        if wait := self._rate.wait(address, take=0):
+            raise _too_many("too many requests without a valid token", wait)
+
+    def count(self, address: str) -> None:
+        """One more from there."""
+        self._rate.wait(address)
 
 
 class Limits:

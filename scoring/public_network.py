@@ -14,7 +14,10 @@ from urllib.parse import urlsplit
 
 from .errors import Forbidden
 
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_HOLD_IPV4 = [ipaddress.ip_network(network) for network in ("64:ff9b::/96", "::ffff:0:0:0/96", "::/96")]
+"""IPv6 addresses that end in the IPv4 address that they stand for."""
+_PRIVATE = [ipaddress.ip_network(network) for network in ("192.0.0.0/24", "64:ff9b:1::/48", "5f00::/16")]
+"""What Python's table calls global, or did in some versions."""
 _ADVICE = "is in a private network: let whoever runs this service make a datastore of it"
 
 
@@ -26,13 +29,13 @@ def is_public(address: str) -> bool:
     ip = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(ip, ipaddress.IPv6Address):
         inner = ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)
-        if ip in _NAT64:
+        if any(ip in network for network in _HOLD_IPV4):
             inner = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
         if inner is not None:
             return is_public(str(inner))
         if ip.is_site_local:
             return False
-    return ip.is_global and not ip.is_multicast
+    return ip.is_global and not ip.is_multicast and not any(ip in network for network in _PRIVATE)
 
 
 def check_public(url: str) -> None:
