@@ -107,7 +107,7 @@ def request(
         _name_the_only(found, inputs, input_type, output, interface)
         if include or exclude or len(inputs) > 1:
             raise InvalidDocument("--input: a pipeline takes one place for an input, and all its files")
-        found = plain(found["inputs"], found["outputs"], interface)
+        found = as_sent(found["inputs"], found["outputs"], interface)
     else:
         _name_the_data(found["inputs"], inputs, {"type": input_type, "include": include, "exclude": exclude})
         if output is not None:
@@ -151,7 +151,7 @@ def _name_the_only(
         found[group][names[0]] = given
 
 
-def plain(inputs: dict[str, Any], outputs: dict[str, Any], interface: Interface) -> dict[str, dict[str, Any]]:
+def as_sent(inputs: dict[str, Any], outputs: dict[str, Any], interface: Interface) -> dict[str, dict[str, Any]]:
     """A pipeline's inputs and outputs as they are sent: what was given, checked, literals as plain values."""
     values, places = check_inputs(interface, inputs), check_outputs(interface, outputs)
     return {

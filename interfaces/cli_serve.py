@@ -14,9 +14,11 @@ from ..blocks import store
 from ..blocks.documents import validate
 from ..scoring.errors import BatchError, InvalidDocument
 from . import terminal
+from .rest_settings import GatewaySettings
 
 app = App(name="serve")
 _ENVIRONMENT = "PREFECT_BATCH_SERVE_"
+_LIMITS = GatewaySettings()
 
 
 def _option(name: str, help: str) -> Parameter:
@@ -42,10 +44,14 @@ def serve(
             "Listen beyond this machine without TLS or without authentication, as behind a proxy that has both.",
         ),
     ] = False,
-    max_body: Annotated[int, _option("max_body", "Bytes of a request.")] = 1_000_000,
-    rate: Annotated[float, _option("rate", "Requests of one principal a second; 0 for any number.")] = 20,
-    concurrency: Annotated[int, _option("concurrency", "Requests of one principal at once; 0 for any number.")] = 16,
-    timeout: Annotated[float, _option("timeout", "Seconds in which a request is answered.")] = 60,
+    max_body: Annotated[int, _option("max_body", "Bytes of a request.")] = _LIMITS.body_bytes,
+    rate: Annotated[
+        float, _option("rate", "Requests of one principal a second; 0 for any number.")
+    ] = _LIMITS.requests_per_second,
+    concurrency: Annotated[
+        int, _option("concurrency", "Requests of one principal at once; 0 for any number.")
+    ] = _LIMITS.concurrent_requests,
+    timeout: Annotated[float, _option("timeout", "Seconds in which a request is answered.")] = _LIMITS.request_seconds,
 ) -> None:
     """Serve the REST gateway: endpoints for callers who speak HTTP. Ends with Ctrl-C.
 
@@ -54,7 +60,6 @@ def serve(
     Example: prefect-batch serve --host 0.0.0.0 --auth auth.yml --certificate tls.crt --key tls.key
     """
     from .rest import create_app
-    from .rest_settings import GatewaySettings
     from .tokens import providers
 
     limits = {

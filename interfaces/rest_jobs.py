@@ -18,7 +18,7 @@ from ..flows.kept import MayRead
 from ..flows.request import named_inputs, route
 from ..scoring.errors import Forbidden, InvalidDocument, NotFound
 from . import rest_idempotency as idempotency
-from .call import plain
+from .call import as_sent
 from .callers import Caller
 from .rest_access import CallerOf, GatewayOf, check_grant, published_endpoint
 from .rest_body import Call, params_of, read_call, read_json
@@ -93,7 +93,7 @@ def _parameters(client: SyncPrefectClient, endpoint: str, call: Call, caller: Ca
     found = route(client, endpoint, call.deployment)
     if isinstance(found, PipelineDeployment):
         inputs = dict(named_inputs(found, call.input, call.inputs))
-        groups: dict[str, Any] = plain(inputs, call.outputs, found.interface)
+        groups: dict[str, Any] = as_sent(inputs, call.outputs, found.interface)
     else:
         groups = {"inputs": named_inputs(found, call.input, params_of(call.inputs)), "outputs": call.outputs}
     groups |= {"settings": call.settings, "deployment": call.deployment}
