@@ -11,6 +11,7 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.context import FlowRunContext
 
+from ..blocks.acting import unbound
 from ..blocks.datastore import open_folder
 from ..scoring.errors import BatchError
 from .events import send
@@ -88,5 +89,5 @@ def _left_by(job: AnyJob) -> dict[str, Any]:
 
 
 def _place(location: Location) -> str:
-    """A place as a call may name it."""
-    return location.url if location.reference.startswith("principal://") else location.reference
+    """A place as a call may name it: as whom it is opened is for that call to say."""
+    return unbound(location.reference)[1]

@@ -52,6 +52,7 @@ from prefect.events.worker import EventsWorker  # noqa: E402
 from prefect.logging.handlers import APILogWorker  # noqa: E402
 from proxy import Proxy  # noqa: E402
 
+from prefect_batch.interfaces.cli import main  # noqa: E402
 from prefect_batch.interfaces.local_server import LocalServer  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -152,6 +153,25 @@ def cli() -> Callable[..., subprocess.CompletedProcess[str]]:
         done = subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=timeout, check=False)
         assert done.returncode == code, f"{command} exited with {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done
+
+    return call
+
+
+@pytest.fixture
+def cli_here(capsys: pytest.CaptureFixture[str]) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """What `cli` does, in this process: for commands of which the start is not tested."""
+
+    def call(*arguments: str | Path, code: int = 0, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+        capsys.readouterr()
+        command, ended = [*map(str, arguments)], 0
+        with contextlib.chdir(cwd or Path.cwd()):
+            try:
+                main(command)
+            except SystemExit as error:
+                ended = error.code
+        shown = capsys.readouterr()
+        assert ended == code, f"{command} ended with {ended}\n{shown.out}\n{shown.err}"
+        return subprocess.CompletedProcess(command, code, shown.out, shown.err)
 
     return call
 

@@ -11,8 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from prefect_batch.interfaces.local_server import LocalServer
-
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 COMMAND = str(Path(sys.executable).parent / "prefect-batch")
 
@@ -37,7 +35,9 @@ def test_a_watch_goes_on_until_it_is_stopped(tmp_path: Path):
         process.stderr.close()
 
 
-def test_schedules(cli: Cli, server: LocalServer, tmp_path: Path):
+@pytest.mark.usefixtures("server")
+def test_schedules(cli_here: Cli, tmp_path: Path):
+    cli = cli_here
     cli("endpoint", "create", "on-time")
     wrong = cli("endpoint", "schedule", "create", "on-time", "--cron", "never", code=1)
     assert wrong.stderr.startswith("Error: schedule: cron: ") and wrong.stderr.count("\n") == 1

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
-from prefect.client.orchestration import get_client
+from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import FlowRun
 
 from prefect_batch.blocks.endpoint import BatchEndpoint
@@ -113,6 +113,23 @@ class Endpoints:
 
     def _ended(self, job: str, state: str | None, message: str | None) -> Ended:
         return Ended(job, state or "", message or "", self.folder(job))
+
+
+@pytest.fixture
+def client(server: LocalServer) -> Iterator[SyncPrefectClient]:
+    """Of the session's server."""
+    with get_client(sync_client=True) as client:
+        yield client
+
+
+def until(what: str, condition: Callable[[], Any]) -> Any:
+    """Ask again and again until there is something; fails after a minute."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if found := condition():
+            return found
+        time.sleep(0.1)
+    pytest.fail(f"never came to {what}")
 
 
 @pytest.fixture(scope="session")

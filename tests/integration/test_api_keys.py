@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.orchestration import SyncPrefectClient
 
 from prefect_batch.blocks import api_key
 from prefect_batch.blocks.api_key import ApiKey, create_key, find_key, list_keys, parse_lifetime, revoke_key
@@ -20,16 +20,9 @@ from prefect_batch.blocks.principal import Principal, create_principal
 from prefect_batch.interfaces import tokens
 from prefect_batch.interfaces.api_keys import ApiKeys
 from prefect_batch.interfaces.callers import Caller
-from prefect_batch.interfaces.local_server import LocalServer
 from prefect_batch.scoring.errors import InvalidDocument, NotFound, Unauthenticated
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
-
-
-@pytest.fixture
-def client(server: LocalServer) -> Iterator[SyncPrefectClient]:
-    with get_client(sync_client=True) as client:
-        yield client
 
 
 @pytest.fixture
@@ -97,7 +90,8 @@ def test_lifetimes():
     ).has_expired
 
 
-def test_the_token_is_shown_once_and_kept_nowhere(client: SyncPrefectClient, principal: str, cli: Cli):
+def test_the_token_is_shown_once_and_kept_nowhere(client: SyncPrefectClient, principal: str, cli_here: Cli):
+    cli = cli_here
     made = cli("token", "create", "--principal", principal, "--allow", "invoke:heart", "read:heart", "--expires", "30d")
     token = made.stdout.strip()
     assert re.fullmatch(r"pbk_[0-9a-f]{16}_[\w-]{43}", token)
@@ -112,7 +106,8 @@ def test_the_token_is_shown_once_and_kept_nowhere(client: SyncPrefectClient, pri
     assert "there is no API key" in cli("token", "revoke", listed["id"], "--yes", code=1).stderr
 
 
-def test_principals_by_command(client: SyncPrefectClient, principal: str, cli: Cli, tmp_path: Path):
+def test_principals_by_command(client: SyncPrefectClient, principal: str, cli_here: Cli, tmp_path: Path):
+    cli = cli_here
     lake = f"{principal}-lake"
     cli("datastore", "create", lake, "--type", "s3", "--set", "bucket=b")
     cli("principal", "create", principal, "--allow", "invoke:heart", "--deny-datastore", lake)

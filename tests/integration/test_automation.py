@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.orchestration import SyncPrefectClient
 from prefect.events.filters import EventFilter, EventNameFilter, EventResourceFilter
 from prefect.events.schemas.events import Event
 
@@ -19,17 +18,11 @@ from prefect_batch.flows.job_events import COMPLETED, FAILED
 from prefect_batch.flows.publication import published
 from prefect_batch.scoring.errors import BatchError, InvalidDocument
 
-from .conftest import Endpoints
+from .conftest import Endpoints, until
 
 Write = Callable[..., Path]
 COUNT = 'return ["ok" for _ in mini_batch]'
 NIGHTLY = {"cron": "0 6 * * *", "slug": "nightly", "parameters": {"inputs": {"data": "/data/in"}}}
-
-
-@pytest.fixture
-def client(endpoints: Endpoints):
-    with get_client(sync_client=True) as client:
-        yield client
 
 
 def make(client: SyncPrefectClient, name: str, **keys: Any) -> UUID:
@@ -48,15 +41,6 @@ def held(client: SyncPrefectClient, name: str) -> dict[str, tuple[Any, bool, dic
 
 def owned(client: SyncPrefectClient, deployment: UUID) -> list[Any]:
     return client.read_resource_related_automations(f"prefect.deployment.{deployment}")
-
-
-def until(what: str, condition: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        if found := condition():
-            return found
-        time.sleep(0.1)
-    pytest.fail(f"never came to {what}")
 
 
 def events(client: SyncPrefectClient, job: str, name: str) -> list[Event]:
@@ -83,26 +67,22 @@ def test_schedules_follow_the_document(client: SyncPrefectClient):
     assert held(client, "scheduled") == {}
 
 
-@pytest.mark.parametrize(
-    ("parameters", "said"),
-    [
+def test_parameters_must_fit(client: SyncPrefectClient, endpoints: Endpoints, script_deployment: Write):
+    endpoints.deploy(script_deployment(COUNT), "fitted")
+    wrong: list[tuple[dict[str, Any], str]] = [
         ({}, "inputs: nothing was given"),
         ({"inputs": {"data": "/d"}, "settings": {"mini_batch_size": 0}}, "settings.mini_batch_size"),
         ({"inputs": {"data": "/d"}, "setings": {}}, "did you mean settings?"),
         ({"inputs": "/d"}, "inputs must be a mapping"),
         ({"inputs": {"data": "/d"}, "deployment": "other"}, "Deployment 'other' not found"),
-    ],
-)
-def test_parameters_must_fit(
-    client: SyncPrefectClient, endpoints: Endpoints, script_deployment: Write, parameters: dict[str, Any], said: str
-):
-    endpoints.deploy(script_deployment(COUNT), "fitted")
-    with pytest.raises(InvalidDocument, match="schedules: nightly") as error:
-        make(client, "fitted", schedules=[NIGHTLY | {"parameters": parameters}])
-    assert said in str(error.value)
-    with pytest.raises(InvalidDocument, match="triggers: 1") as error:
-        make(client, "fitted", triggers=[{"expect": ["x"], "parameters": parameters}])
-    assert said in str(error.value)
+    ]
+    for parameters, said in wrong:
+        with pytest.raises(InvalidDocument, match="schedules: nightly") as error:
+            make(client, "fitted", schedules=[NIGHTLY | {"parameters": parameters}])
+        assert said in str(error.value)
+        with pytest.raises(InvalidDocument, match="triggers: 1") as error:
+            make(client, "fitted", triggers=[{"expect": ["x"], "parameters": parameters}])
+        assert said in str(error.value)
     assert held(client, "fitted") == {}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -25,14 +25,7 @@ from prefect_batch.blocks.datastore import (
 from prefect_batch.blocks.datastore_file import parse_datastore
 from prefect_batch.blocks.versions import create_version, find_version, list_versions, set_archived
 from prefect_batch.flows.upload import create_data_asset
-from prefect_batch.interfaces.local_server import LocalServer
 from prefect_batch.scoring.errors import AlreadyExists, InvalidDocument, NotFound
-
-
-@pytest.fixture
-def client(server: LocalServer) -> Iterator[SyncPrefectClient]:
-    with get_client(sync_client=True) as client:
-        yield client
 
 
 @pytest.fixture

@@ -37,12 +37,6 @@ SECRET = "SeCrEt/+==KEY"
 
 
 @pytest.fixture
-def client(server: LocalServer) -> Iterator[SyncPrefectClient]:
-    with get_client(sync_client=True) as client:
-        yield client
-
-
-@pytest.fixture
 def name() -> str:
     return f"store-{uuid4().hex[:8]}"
 

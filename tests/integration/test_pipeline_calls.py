@@ -6,12 +6,12 @@ import json
 import re
 import subprocess
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import DeploymentFilter
 from prefect.exceptions import PrefectHTTPStatusError
 
@@ -57,12 +57,6 @@ def component(inputs: dict[str, Any]) -> dict[str, Any]:
         "outputs": {name: f"${{{{parent.outputs.{name}}}}}" for name in outputs},
     }
     return {"type": "pipeline", "inputs": inputs, "outputs": outputs, "jobs": {"tell": tell}}
-
-
-@pytest.fixture
-def client(endpoints: Endpoints) -> Iterator[SyncPrefectClient]:
-    with get_client(sync_client=True) as client:
-        yield client
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import pytest
 from prefect.blocks.fields import SecretDict
-from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import LogFilter
 from storage_servers import AzureContainer, HttpFiles
 
@@ -34,7 +34,6 @@ from prefect_batch.blocks.versions import create_version
 from prefect_batch.flows.guarded import check_places
 from prefect_batch.flows.locations import locate
 from prefect_batch.flows.request import route
-from prefect_batch.interfaces.local_server import LocalServer
 from prefect_batch.scoring.errors import BatchError, Forbidden, InvalidDocument, NotFound
 
 from .conftest import Ended, Endpoints
@@ -42,12 +41,6 @@ from .test_data import register, upload
 
 NAMES = 'return [f"{Path(path).name},{Path(path).read_text()}" for path in mini_batch]'
 WRONG_KEY = base64.b64encode(b"planted-wrong-key-of-the-lake".ljust(64)).decode()
-
-
-@pytest.fixture
-def client(server: LocalServer) -> Iterator[SyncPrefectClient]:
-    with get_client(sync_client=True) as client:
-        yield client
 
 
 @dataclass
