@@ -7,6 +7,7 @@ output looks like.
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal, cast
@@ -42,8 +43,8 @@ def _threshold(value: int | str) -> int | str:
 
 def _file_name(value: str) -> str:
     # 250: a marker of the same name with a few letters more lies beside it while the job runs
-    if value in (".", "..") or "/" in value or "\0" in value or len(value.encode()) > 250:
-        raise ValueError("must be a plain file name, without a folder")
+    if value in (".", "..") or "/" in value or not value.isprintable() or len(value.encode()) > 250:
+        raise ValueError("must be a plain file name, without a folder, on one line")
     if (ending := PurePosixPath(value).suffix.lower()) in (".bz2", ".xz", ".zip"):
         raise ValueError(f"ends in {ending}, which is not written: end the name in .gz or .zst")
     return value
@@ -68,7 +69,8 @@ def _size(value: str) -> int | None:
     """Bytes of a size like '64MB' or '1.5 GiB': powers of 1000, of 1024 with an i. None for what is none."""
     if (match := re.fullmatch(_SIZE, value, re.IGNORECASE)) is None:
         return None
-    return int(float(match[1]) * _UNITS[match[2].upper()])
+    size = float(match[1]) * _UNITS[match[2].upper()]
+    return int(size) if math.isfinite(size) else None
 
 
 def _row_count(value: str) -> int | None:

@@ -28,6 +28,10 @@ from .plan import Source
 PARAMS = "params"
 """The input that holds a model's literal inputs; every other name holds data."""
 _WEB = ("http://", "https://")
+_STAR = "[^/]*"
+"""What fsspec makes of a star."""
+_MOST_FREE = 4
+"""Stars of a pattern that may have to be tried in all ways."""
 _FEW = 100
 """Files that are sooner asked for one by one than looked for in a listing."""
 
@@ -181,7 +185,16 @@ def _matches(name: str, pattern: str, anywhere: bool = True) -> bool:
 
 @lru_cache(maxsize=256)
 def _compiled(pattern: str) -> re.Pattern[str]:
-    return re.compile(str(glob_translate(pattern)))
+    head, *tails = str(glob_translate(pattern)).split(_STAR)
+    made, free = head, pattern.count("**")
+    for tail in tails[:-1]:
+        # A star before plain text takes as little as it can, and never again: many would be tried in all ways.
+        is_plain = not re.search(r"[(\[]", tail.replace("[^/]", ""))
+        made += f"(?>{_STAR}?{tail})" if is_plain else _STAR + tail
+        free += not is_plain
+    if free > _MOST_FREE:
+        raise InvalidDocument(f"inputs: {pattern[:100]!r} has too many stars for a pattern: write several")
+    return re.compile("".join([made, *(_STAR + tail for tail in tails[-1:])]))
 
 
 def model_inputs(given: Mapping[str, Any]) -> tuple[DataInput, Any, dict[str, Any]]:

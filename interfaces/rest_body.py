@@ -29,6 +29,8 @@ _DEEPEST = 32
 _TEMPLATE = "__prefect_kind"
 """Of a mapping that Prefect's server would replace: by one of its variables, or by what a template makes."""
 _MOST_NAMES = 200
+_MOST_VALUES = 10_000
+"""Keys count, too. The server holds each value to a schema, one call after the other."""
 _DATA = {
     "urifolder": "uri_folder",
     "urifile": "uri_file",
@@ -117,9 +119,13 @@ def _unique(pairs: list[tuple[str, Any]]) -> Body:
 def _check(body: Any) -> None:
     """Refuse what Python reads as JSON and others do not. Raises InvalidDocument."""
     level: list[Any] = [body]
+    count = 0
     for _ in range(_DEEPEST):
         below: list[Any] = []
+        count += len(level)
         for value in level:
+            if count + len(below) > _MOST_VALUES:
+                raise InvalidDocument(f"the body holds more than {_MOST_VALUES} values: point to data, do not send it")
             if isinstance(value, dict):
                 if _TEMPLATE in value:
                     raise InvalidDocument(f"the body holds a key {_TEMPLATE}, which is not taken here")

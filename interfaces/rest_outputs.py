@@ -50,8 +50,9 @@ async def list_files(
     """The files of an output."""
     _, files = await gateway.run(_output, gateway.client, caller, name, job, output)
     at = f"/endpoints/{name.lower()}/jobs/{job}/outputs/{quote(output)}"
+    shown = map(_readable, files[skip : skip + top])
     return FilePage(
-        value=[FileResource(name=file, link=f"{at}/{quote(file)}") for file in files[skip : skip + top]],
+        value=[FileResource(name=file, link=f"{at}/{quote(file)}") for file in shown],
         next_link=f"{at}?top={top}&skip={skip + top}" if skip + top < len(files) else None,
     )
 
@@ -86,6 +87,11 @@ async def get_file(
         headers["Content-Length"] = str(size)
     media = "application/octet-stream" if packed or kind is None else kind
     return StreamingResponse(_pieces(file), headers=headers, media_type=media)
+
+
+def _readable(name: str) -> str:
+    """A name on a disk may hold what is no text: it is shown, and cannot be asked for."""
+    return name.encode("utf-8", "replace").decode()
 
 
 def _pieces(file: IO[bytes]) -> Generator[bytes]:

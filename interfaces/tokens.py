@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -35,10 +36,11 @@ class AuthSettings(Document):
             raise ValueError("nobody could call: write oidc, or api_keys: true")
         if len({one.issuer for one in self.oidc}) < len(self.oidc):
             raise ValueError("oidc: an issuer stands twice")
-        if len({one.principal_prefix for one in self.oidc}) < len(self.oidc):
+        prefixes = sorted(one.principal_prefix for one in self.oidc)
+        if any(longer.startswith(shorter) for shorter, longer in itertools.pairwise(prefixes)):
             raise ValueError(
-                "oidc: with several issuers give each a principal_prefix of its own, so that none names another's "
-                "principals"
+                "oidc: with several issuers give each a principal_prefix of its own that begins no other one, so that "
+                "none names another's principals"
             )
         return self
 

@@ -14,6 +14,8 @@ from .errors import StorageFailed
 from .storage_listing import Found, Run, Skip
 
 _DEPTH = 32
+_LARGEST_PAGE = 64 * 2**20
+"""Bytes of an index page: a server may send one without an end."""
 
 
 class Head(NamedTuple):
@@ -57,6 +59,24 @@ async def _head(fs: Any, url: str) -> Head:
     raise FileNotFoundError(url)
 
 
+def _page(fs: Any, url: str) -> bytes:
+    return cast("bytes", sync(fs.loop, _fetch_page, fs, url))
+
+
+async def _fetch_page(fs: Any, url: str) -> bytes:
+    session = await fs.set_session()
+    page = bytearray()
+    async with session.get(fs.encode_url(url), **fs.kwargs) as response:
+        if response.status == 404:
+            raise FileNotFoundError(url)
+        response.raise_for_status()
+        async for chunk in response.content.iter_any():
+            page += chunk
+            if len(page) > _LARGEST_PAGE:
+                raise StorageFailed(f"{url}: its page is larger than {_LARGEST_PAGE} bytes, and so no list of files")
+    return bytes(page)
+
+
 class _Links(HTMLParser):
     def __init__(self) -> None:
         super().__init__()
@@ -95,7 +115,7 @@ def size(fs: Any, url: str) -> tuple[bool, int | None]:
         return True, None
     if about.media_type == "text/html":  # a web page, or an index that is found without the slash too
         with contextlib.suppress(Exception):
-            if links(bytes(fs.cat_file(url + "/")), url + "/"):
+            if links(_page(fs, url + "/"), url + "/"):
                 return True, None
     return False, about.size
 
@@ -103,7 +123,7 @@ def size(fs: Any, url: str) -> tuple[bool, int | None]:
 def names(fs: Any, url: str) -> list[str]:
     """Base names of what an index page links to, in no order."""
     base = url.rstrip("/") + "/"
-    return list({name.split("/")[0] for name in links(bytes(fs.cat_file(base)), base)})
+    return list({name.split("/")[0] for name in links(_page(fs, base), base)})
 
 
 def walk(fs: Any, url: str, skip: Skip, run: Run[bytes], prefix: str = "") -> Iterator[Found]:
@@ -114,7 +134,7 @@ def walk(fs: Any, url: str, skip: Skip, run: Run[bytes], prefix: str = "") -> It
     if prefix.count("/") > _DEPTH:
         raise StorageFailed(f"{url}: folders more than {_DEPTH} deep: does one of them link back to itself?")
     base = url.rstrip("/") + "/"
-    page: Callable[[], bytes] = lambda: fs.cat_file(base)  # noqa: E731
+    page: Callable[[], bytes] = lambda: _page(fs, base)  # noqa: E731
     for name in links(run("list", base, page), base):
         if any(map(skip, name.rstrip("/").split("/"))):
             continue

@@ -78,7 +78,7 @@ def test_the_files_name_says_the_format(given: dict[str, Any], rows_format: str)
     assert ModelSettings(**given).rows_format == rows_format
 
 
-@pytest.mark.parametrize("name", [".", "..", "a/b", "/a", "a\0b", "x" * 251, "ü" * 126])
+@pytest.mark.parametrize("name", [".", "..", "a/b", "/a", "a\0b", "a\nb", "\x1b[2J", "x" * 251, "ü" * 126])
 def test_file_names_that_are_none(name: str) -> None:
     with pytest.raises(ValidationError, match="must be a plain file name"):
         ModelSettings(output_file_name=name)
@@ -112,7 +112,25 @@ def test_mini_batches_by_files_size_or_rows(
 
 
 @pytest.mark.parametrize(
-    "given", [0, -1, 2.5, True, None, "", "x", "64 M", "iB", "64 XB", "0 MB", "0 rows", "-5 rows", "5 rows 3", "MB"]
+    "given",
+    [
+        0,
+        -1,
+        2.5,
+        True,
+        None,
+        "",
+        "x",
+        "64 M",
+        "iB",
+        "64 XB",
+        "0 MB",
+        "0 rows",
+        "-5 rows",
+        "5 rows 3",
+        "MB",
+        "9" * 400 + "MB",
+    ],
 )
 def test_mini_batch_sizes_that_mean_nothing(given: Any) -> None:
     with pytest.raises(ValidationError):

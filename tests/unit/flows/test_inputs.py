@@ -140,6 +140,16 @@ def test_globs(root: str, pattern: str, names: list[str]) -> None:
     assert listed(f"{root}/{pattern}") == names
 
 
+def test_patterns_take_no_time_to_speak_of(root: str) -> None:
+    name = f"{'a' * 200}.csv"
+    fill(root, name)
+    assert listed(root, include="*a" * 20 + "*.csv") == [name]
+    assert listed(root, include=["*a" * 20 + "b", "*.csv"]) == [name]
+    for pattern in ("*[ab]" * 20 + "x", "**/" * 20 + "x"):
+        with pytest.raises(InvalidDocument, match="too many stars"):
+            listed(root, include=pattern)
+
+
 def test_a_file_that_looks_like_a_glob_is_that_file(root: str) -> None:
     fill(root, "a[1].csv", "a1.csv", "what?.csv")
     assert listed(f"{root}/a[1].csv") == ["a[1].csv"]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from prefect_batch.interfaces.rest_body import params_of, read_call
+from prefect_batch.interfaces.rest_body import params_of, parse_json, read_call
 from prefect_batch.scoring.errors import InvalidDocument
 
 FOLDER = {"JobInputType": "UriFolder", "Uri": "x"}
@@ -69,3 +69,10 @@ def test_plain_values_stay_as_they_are():
 def test_what_is_no_call(body: dict[str, Any], says: str):
     with pytest.raises(InvalidDocument, match=says):
         read_call(body)
+
+
+@pytest.mark.parametrize("body", [b'{"input": [%s1]}' % (b"1," * 10_000), b'{"input": [%s[]]}' % (b"[0],[{}]," * 5000)])
+def test_a_body_of_very_many_values_is_refused(body: bytes):
+    with pytest.raises(InvalidDocument, match="more than 10000 values"):
+        parse_json(body)
+    assert parse_json(b'{"input": [%s1]}' % (b"1," * 9000))

@@ -293,6 +293,15 @@ def test_the_discovery_document_says_where_the_keys_are(monkeypatch: pytest.Monk
         ({"oidc": {"issuer": ISSUER, "audience": "a", "jwks_file": "missing.json"}}, "cannot be read"),
         ({"oidc": {"issuer": ISSUER, "audience": "a", "secret": "x"}}, "not a known key"),
         ({"oidc": [{"issuer": ISSUER, "audience": "a"}, {"issuer": f"{ISSUER}/b", "audience": "a"}]}, "prefix"),
+        (
+            {
+                "oidc": [
+                    {"issuer": f"{ISSUER}/{name}", "audience": "a", "principal_prefix": prefix}
+                    for name, prefix in (("a", "a:"), ("b", "a:b:"))
+                ]
+            },
+            "begins no other",
+        ),
         ({"oidc": [{"issuer": ISSUER, "audience": "a"}] * 2}, "stands twice"),
         ({"api_keys": False}, "nobody could call"),
     ],

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from prefect_batch.scoring import public_network
-from prefect_batch.scoring.errors import Forbidden
+from prefect_batch.scoring import public_network, storage_http
+from prefect_batch.scoring.errors import Forbidden, StorageFailed
 from prefect_batch.scoring.public_network import PUBLIC_ONLY, check_public, is_public
 from prefect_batch.scoring.storage import Folder
 
@@ -131,3 +131,11 @@ def test_a_name_that_means_another_address_by_now_is_not_connected_to(server: Se
     with pytest.raises(Forbidden, match="private network"):
         Folder(url, PUBLIC_ONLY).read("a.csv")
     assert server.asked == []
+
+
+def test_an_index_page_without_an_end_is_given_up(server: Server, monkeypatch: pytest.MonkeyPatch):
+    folder = Folder(f"http://127.0.0.1:{server.port}/data/")
+    assert folder.names() == []  # what is served links to nothing
+    monkeypatch.setattr(storage_http, "_LARGEST_PAGE", 2)
+    with pytest.raises(StorageFailed, match="larger than 2 bytes"):
+        folder.names()
