@@ -234,12 +234,12 @@ def test_the_blocks_run(folder: Path, http_files: HttpFiles):
     of_file = run(STORAGE_ACCOUNT_FILE, CALL)
     placed = run(OUTPUT)
     named = run(ANOTHER_DEPLOYMENT)
-    literal = run(LITERAL)
 
     for job in (of_asset, of_datastore, placed):
         assert len(job.result(timeout=120)) == ROWS
     assert list(placed.result()) == ["row", "prediction", "file_name"]
     assert len(of_file.result(timeout=120)) == 100
     assert Path(names["default_ds"].url, "batch-jobs/my-unique-path/predictions.csv").is_file()
+    literal = run(LITERAL)  # it changes the default, which a job asks for when it starts
     assert named.result(timeout=120).to_dict("records") == [{"mode": "prediction_only", "files": 4}]
     assert literal.result(timeout=120).to_dict("records") == [{"mode": "append", "files": 0}]

@@ -123,8 +123,8 @@ def client(server: LocalServer) -> Iterator[SyncPrefectClient]:
 
 
 def until(what: str, condition: Callable[[], Any]) -> Any:
-    """Ask again and again until there is something; fails after a minute."""
-    deadline = time.monotonic() + 60
+    """Ask again and again until there is something; fails after two minutes."""
+    deadline = time.monotonic() + JOB_SECONDS
     while time.monotonic() < deadline:
         if found := condition():
             return found

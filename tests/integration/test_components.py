@@ -115,17 +115,17 @@ def test_an_inline_component_names_the_line_of_the_deployment(endpoints: Endpoin
 
 
 def test_registered_components(
-    client: SyncPrefectClient, endpoints: Endpoints, folder: Path, name: str, cli: Cli
+    client: SyncPrefectClient, endpoints: Endpoints, folder: Path, name: str, cli_here: Cli
 ) -> None:
     command, pipeline = folder / "shout" / "shout.yml", folder / "pipeline.yml"
-    made = cli("component", "create", "-f", command, "--name", name, "--set", "description=Loud")
+    made = cli_here("component", "create", "-f", command, "--name", name, "--set", "description=Loud")
     assert made.stdout == f"azureml:{name}:1\n"
     script = folder / "shout" / "src" / "shout.py"
     script.write_text("print('two')\n")
-    cli("component", "create", "-f", command, "--name", name)
+    cli_here("component", "create", "-f", command, "--name", name)
     text = pipeline.read_text().replace("./shout/shout.yml", f"azureml:{name}:1")
     pipeline.write_text(text.replace("shout/shout.yml", f"azureml:{name}@latest"))
-    cli("component", "create", "-f", pipeline, "--name", f"{name}_both", "--version", "7")
+    cli_here("component", "create", "-f", pipeline, "--name", f"{name}_both", "--version", "7")
     shutil.rmtree(folder / "shout")
     (folder / "deployment.yml").write_text(
         f"name: shouting\nendpoint_name: unused\ntype: pipeline\ncomponent: azureml:{name}_both\n"
@@ -137,34 +137,34 @@ def test_registered_components(
         "print('two')\n",
         "print('one')\n",
     ]
-    rows = [line.split("\t")[:4] for line in cli("component", "list", "--name", name).stdout.splitlines()[1:]]
+    rows = [line.split("\t")[:4] for line in cli_here("component", "list", "--name", name).stdout.splitlines()[1:]]
     assert rows == [[name, "1", "command", "Loud"], [name, "2", "command", ""]]
-    shown = json.loads(cli("component", "show", name, "--version", "1").stdout)
+    shown = json.loads(cli_here("component", "show", name, "--version", "1").stdout)
     assert (shown["id"], shown["description"]) == (f"azureml:{name}:1", "Loud")
-    assert cli("component", "archive", name, "--version", "2").stdout == f"azureml:{name}:2\n"
-    assert json.loads(cli("component", "show", name).stdout)["version"] == "1"
-    assert cli("component", "restore", name).stdout == f"azureml:{name}:1\nazureml:{name}:2\n"
+    assert cli_here("component", "archive", name, "--version", "2").stdout == f"azureml:{name}:2\n"
+    assert json.loads(cli_here("component", "show", name).stdout)["version"] == "1"
+    assert cli_here("component", "restore", name).stdout == f"azureml:{name}:1\nazureml:{name}:2\n"
 
 
-def test_what_cannot_be_registered(folder: Path, name: str, cli: Cli) -> None:
+def test_what_cannot_be_registered(folder: Path, name: str, cli_here: Cli) -> None:
     command = folder / "shout" / "shout.yml"
-    said = cli("component", "create", "-f", command, code=1).stderr
+    said = cli_here("component", "create", "-f", command, code=1).stderr
     assert "name is missing: write it there, or give --name" in said
-    said = cli("component", "create", "-f", command, "--name", "has-dash", code=1).stderr
+    said = cli_here("component", "create", "-f", command, "--name", "has-dash", code=1).stderr
     assert "name: 'has-dash' must be lower-case letters, digits and underscores" in said
-    cli("component", "create", "-f", command, "--name", name, "--version", "3")
-    said = cli("component", "create", "-f", command, "--name", name, "--version", "3", code=1).stderr
+    cli_here("component", "create", "-f", command, "--name", name, "--version", "3")
+    said = cli_here("component", "create", "-f", command, "--name", name, "--version", "3", code=1).stderr
     assert f"component '{name}' has a version 3 already, and versions never change" in said
     (folder / "pipeline.yml").write_text(
         (folder / "pipeline.yml").read_text().replace("./shout/shout.yml", "azureml:nnn:1")
     )
-    said = cli("component", "create", "-f", folder / "pipeline.yml", "--name", name, code=1).stderr
+    said = cli_here("component", "create", "-f", folder / "pipeline.yml", "--name", name, code=1).stderr
     assert "component 'nnn' does not exist" in said
 
 
-def test_the_note_on_what_has_no_effect(endpoints: Endpoints, folder: Path, cli: Cli) -> None:
+def test_the_note_on_what_has_no_effect(endpoints: Endpoints, folder: Path, cli_here: Cli) -> None:
     endpoints.make("notes")
-    said = cli("deployment", "create", "-f", folder / "deployment.yml", "-e", "notes").stderr
+    said = cli_here("deployment", "create", "-f", folder / "deployment.yml", "-e", "notes").stderr
     assert "Note: environment of steps is recorded, and of no effect: jobs run in the Python of the worker" in said
 
 

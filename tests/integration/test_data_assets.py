@@ -154,13 +154,17 @@ def test_places_in_datastores(client: SyncPrefectClient, name: str, tmp_path: Pa
 
 
 def test_commands(
-    client: SyncPrefectClient, cli: Callable[..., subprocess.CompletedProcess[str]], name: str, tmp_path: Path, s3: Any
+    client: SyncPrefectClient,
+    cli_here: Callable[..., subprocess.CompletedProcess[str]],
+    name: str,
+    tmp_path: Path,
+    s3: Any,
 ) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "a.csv").write_text("a")
     (tmp_path / "asset.yml").write_text(f"name: {name}\npath: data\ntags: {{a: b}}\n")
-    assert cli("data", "create", "-f", tmp_path / "asset.yml").stdout == f"azureml:{name}:1\n"
-    local = cli("data", "create", "-n", name, "--path", "data/a.csv", "--type", "uri_file", cwd=tmp_path)
+    assert cli_here("data", "create", "-f", tmp_path / "asset.yml").stdout == f"azureml:{name}:1\n"
+    local = cli_here("data", "create", "-n", name, "--path", "data/a.csv", "--type", "uri_file", cwd=tmp_path)
     assert (local.stdout, local.stderr) == (f"azureml:{name}:2\n", "")
     keys = {"access_key_id": s3.options["key"], "secret_access_key": s3.options["secret"]}
     data = {"type": "s3", "bucket": s3.bucket, "endpoint_url": s3.endpoint_url, "credentials": keys}
@@ -168,26 +172,26 @@ def test_commands(
     create_datastore(client, parse_datastore({"name": store, **data}, "test", tmp_path))
     set_default(client, store)
     try:
-        sent = cli("data", "create", "-n", name, "--path", "data", "--version", "sent", cwd=tmp_path)
+        sent = cli_here("data", "create", "-n", name, "--path", "data", "--version", "sent", cwd=tmp_path)
         (tmp_path / "empty").mkdir()
-        empty = cli("data", "create", "-n", name, "--path", "empty", cwd=tmp_path, code=1)
+        empty = cli_here("data", "create", "-n", name, "--path", "empty", cwd=tmp_path, code=1)
     finally:
         client.delete_variable_by_name(POINTER)
     assert (sent.stdout, sent.stderr) == (f"azureml:{name}:sent\n", "Uploading data\n")
     assert "holds no file" in empty.stderr and empty.stderr.count("\n") == 1
-    shown = json.loads(cli("data", "show", name, "--label", "latest").stdout)
+    shown = json.loads(cli_here("data", "show", name, "--label", "latest").stdout)
     assert (shown["id"], shown["path"]) == (f"azureml:{name}:sent", "data")
     assert shown["reference"].startswith(f"azureml://datastores/{store}/paths/uploads/")
     assert open_folder(shown["reference"]).read("a.csv") == b"a"
-    assert cli("data", "archive", name, "--version", "sent").stdout == f"azureml:{name}:sent\n"
-    listed = [line.split("\t") for line in cli("data", "list", "-n", name).stdout.splitlines()]
+    assert cli_here("data", "archive", name, "--version", "sent").stdout == f"azureml:{name}:sent\n"
+    listed = [line.split("\t") for line in cli_here("data", "list", "-n", name).stdout.splitlines()]
     assert [line[:3] for line in listed] == [
         ["NAME", "VERSION", "TYPE"],
         [name, "1", "uri_folder"],
         [name, "2", "uri_file"],
     ]
-    assert f"{name}\tsent\t" in cli("data", "list", "--include-archived").stdout
-    cli("data", "restore", name)
-    assert json.loads(cli("data", "show", "-n", name).stdout)["version"] == "sent"
-    refused = cli("data", "create", "-n", name, "--path", "data", "--type", "mltable", code=1, cwd=tmp_path)
+    assert f"{name}\tsent\t" in cli_here("data", "list", "--include-archived").stdout
+    cli_here("data", "restore", name)
+    assert json.loads(cli_here("data", "show", "-n", name).stdout)["version"] == "sent"
+    refused = cli_here("data", "create", "-n", name, "--path", "data", "--type", "mltable", code=1, cwd=tmp_path)
     assert refused.stderr.startswith("Error: data: type: mltable is not supported")

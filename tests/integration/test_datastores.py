@@ -242,39 +242,39 @@ def test_a_wrong_key_is_one_line_without_the_key(s3: Any, client: SyncPrefectCli
 
 
 def test_commands(
-    server: LocalServer, cli: Callable[..., subprocess.CompletedProcess[str]], name: str, tmp_path: Path
+    server: LocalServer, cli_here: Callable[..., subprocess.CompletedProcess[str]], name: str, tmp_path: Path
 ) -> None:
-    made = cli("datastore", "create", name, "--type", "local", "--path", "here", "--read-only", cwd=tmp_path)
+    made = cli_here("datastore", "create", name, "--type", "local", "--path", "here", "--read-only", cwd=tmp_path)
     assert made.stdout == f"{name}\n"
-    shown = json.loads(cli("datastore", "show", name).stdout)
+    shown = json.loads(cli_here("datastore", "show", name).stdout)
     assert (shown["url"], shown["read_only"], shown["default"]) == (str(tmp_path / "here"), True, False)
     path = tmp_path / "store.yml"
     path.write_text(f"name: {name}-s3\ntype: s3\nbucket: b\ncredentials:\n  access_key_id: AKIA\n")
-    failed = cli("datastore", "create", "-f", path, code=1)
+    failed = cli_here("datastore", "create", "-f", path, code=1)
     assert failed.stderr == f"Error: {path}: credentials.secret_access_key is missing\n"
     path.write_text(f"name: {name}-s3\ntype: s3\nbucket: b\n")
     keys = ("--set", "credentials.access_key_id=12345", "--set", f"credentials.secret_access_key={SECRET}")
-    cli("datastore", "create", "-f", path, *keys, "--set", "region=eu-west-1")
-    text = cli("datastore", "show", f"{name}-s3").stdout
+    cli_here("datastore", "create", "-f", path, *keys, "--set", "region=eu-west-1")
+    text = cli_here("datastore", "show", f"{name}-s3").stdout
     assert SECRET not in text and "12345" not in text
     assert json.loads(text)["credentials"] == ["key", "secret"]
-    wrong = cli("datastore", "create", "-f", path, "--set", f"credentials={SECRET}", code=1)
+    wrong = cli_here("datastore", "create", "-f", path, "--set", f"credentials={SECRET}", code=1)
     assert SECRET not in wrong.stderr and "write credentials.KEY=VALUE" in wrong.stderr
-    listed = cli("datastore", "list").stdout.splitlines()
+    listed = cli_here("datastore", "list").stdout.splitlines()
     assert listed[0].split("\t") == ["NAME", "TYPE", "URL", "READ_ONLY", "DEFAULT"]
     assert f"{name}\tlocal\t{tmp_path / 'here'}\tyes\tno" in listed
     assert [line.split("\t")[0] for line in listed if line.endswith("yes")] == ["default"]
-    refused = cli("datastore", "delete", "default", "--yes", code=1)
+    refused = cli_here("datastore", "delete", "default", "--yes", code=1)
     assert refused.stderr.startswith("Error: datastore 'default' is the default: first choose another")
-    cli("datastore", "delete", name, "--yes")
-    assert "does not exist" in cli("datastore", "show", name, code=1).stderr
+    cli_here("datastore", "delete", name, "--yes")
+    assert "does not exist" in cli_here("datastore", "show", name, code=1).stderr
 
 
 @pytest.mark.usefixtures("_default_again")
 def test_set_default_command(
-    client: SyncPrefectClient, cli: Callable[..., subprocess.CompletedProcess[str]], name: str, tmp_path: Path
+    client: SyncPrefectClient, cli_here: Callable[..., subprocess.CompletedProcess[str]], name: str, tmp_path: Path
 ) -> None:
-    cli("datastore", "create", name, "--type", "local", "--path", tmp_path)
-    assert cli("datastore", "set-default", name).stdout == f"{name}\n"
+    cli_here("datastore", "create", name, "--type", "local", "--path", tmp_path)
+    assert cli_here("datastore", "set-default", name).stdout == f"{name}\n"
     assert default_datastore(client).name == name
     set_default(client, "default")
