@@ -31,6 +31,7 @@ _ASSET = re.compile(r"([\w.-]+)(?:@(?P<label>[\w.-]+)|:(?P<version>[\w.-]+))")
 _SHORT = re.compile(r"([A-Za-z0-9][\w-]*):(.*)", re.DOTALL)
 _PROTOCOL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
 _AZURE_HOST = re.compile(r"([a-z0-9-]+)\.(?:blob|dfs)\.(core\.[a-z.]+)", re.IGNORECASE)
+_IPV6 = re.compile(r"\[[0-9A-Fa-f:.]+\](:[0-9]+)?")
 _BLOB = {"abfs", "abfss", "az", "wasb", "wasbs"}
 _BUCKETS = {"s3", "s3a", "s3n", "gs", "gcs", *_BLOB}
 _SAME_AS = {"s3a": "s3", "s3n": "s3", "gcs": "gs", "wasb": "abfss", "wasbs": "abfss"}
@@ -164,6 +165,8 @@ def _url(given: str, protocol: str, rest: str) -> Place:
         raise _chained(protocol)
     if in_front or not _is_host(host, protocol):
         raise _credential(f"{protocol}://...", "in front of its host")
+    if host.startswith("[") and not _IPV6.fullmatch(host):  # fsspec would find protocols in it
+        raise InvalidDocument(f"{given!r} is not understood: what stands in brackets is no IPv6 address")
     if not _known(protocol):
         raise InvalidDocument(f"{given!r}: {protocol}:// is not a protocol that fsspec knows: give {FORMS}")
     if match := _AZURE_HOST.fullmatch(host):

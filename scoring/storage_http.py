@@ -102,7 +102,7 @@ def links(page: bytes, url: str) -> list[str]:
             continue
         absolute = unquote(target._replace(query="", fragment="").geturl())
         name = absolute.removeprefix(base)
-        if target.query or name in ("", absolute) or ".." in name.split("/"):
+        if target.query or name in ("", absolute) or ".." in name.split("/") or "\0" in name:
             continue
         names.add(name)
     return sorted(names, key=lambda name: name.split("/"))

@@ -121,6 +121,7 @@ def test_spellings(given: str, meant: Place | None) -> None:
         (f"/{WORKSPACE}", "is not understood"),
         (f"/{WORKSPACE}/data/heart", "is not understood"),
         ("/subscriptions/x/y", "is not understood"),
+        ("http://[::simplecache::file:]:80/etc/passwd", "no IPv6 address"),
         ("azureml://registries/azureml/data/heart/versions/1", "is in a registry, which is not supported"),
         ("azureml://registries/azureml/models/heart/versions/1", "is in a registry"),
         (f"/{WORKSPACE}/models/heart/versions/1", "is a model, not data"),
