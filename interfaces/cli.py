@@ -41,7 +41,11 @@ _GROUPS = {
     "environment": ("cli_environment:app", "Make, show and archive environments."),
     "principal": ("cli_principal:app", "Say what callers may do, and which datastores they may use."),
     "token": ("cli_token:app", "Make, list and revoke API keys for the REST gateway."),
-    "serve": ("cli_serve:app", "Serve the REST gateway: endpoints for callers who speak HTTP."),
+    "serve": (
+        "cli_serve:app",
+        "Serve the REST gateway: endpoints for callers who speak HTTP.\n\n"
+        "Example: prefect-batch serve --host 0.0.0.0 --auth auth.yml --certificate tls.crt --key tls.key",
+    ),
     "server": ("cli_server:app", "A Prefect server on this machine, with a worker that runs jobs."),
     "worker": ("cli_server:worker_app", "A worker that runs the jobs of a server elsewhere."),
 }
