@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+import threading
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from fastapi import Request
@@ -33,6 +35,29 @@ def key_of(request: Request) -> str | None:
 def scoped(key: str, principal: str, endpoint: str) -> str:
     """The key as the server keeps it: the same text of another caller, or to another endpoint, is another key."""
     return "prefect-batch-" + hashlib.sha256(json.dumps([principal, endpoint, key]).encode()).hexdigest()
+
+
+_turns: dict[str, tuple[threading.Lock, int]] = {}
+_turns_lock = threading.Lock()
+
+
+@contextmanager
+def in_turn(key: str) -> Generator[None]:
+    """Calls of this gateway with one key, one after another.
+
+    The server would give them one job, too, but while it holds each off for the others, none has an answer.
+    """
+    with _turns_lock:
+        lock, waiting = _turns.get(key, (threading.Lock(), 0))
+        _turns[key] = (lock, waiting + 1)
+    try:
+        with lock:
+            yield
+    finally:
+        with _turns_lock:
+            lock, waiting = _turns.pop(key)
+            if waiting > 1:
+                _turns[key] = (lock, waiting - 1)
 
 
 def made_before(client: SyncPrefectClient, key: str) -> FlowRun | None:

@@ -71,18 +71,17 @@ def _invoke(
     """The job of a call, and whether it is new."""
     try:
         parameters = _parameters(client, endpoint, call, caller)
-        if key is not None:
-            key = idempotency.scoped(key, caller.principal, endpoint)
-            if (run := idempotency.made_before(client, key)) is not None:
-                idempotency.check_same(run, parameters, call.name)
-                return run, False
-        run = jobs.invoke(client, endpoint, parameters, call.name, caller.principal, key)
+        if key is None:
+            return jobs.invoke(client, endpoint, parameters, call.name, caller.principal), True
+        key = idempotency.scoped(key, caller.principal, endpoint)
+        with idempotency.in_turn(key):
+            earlier = idempotency.made_before(client, key)
+            run = earlier or jobs.invoke(client, endpoint, parameters, call.name, caller.principal, key)
     except NotFound as error:
         published_endpoint(client, endpoint)
         raise InvalidDocument(str(error)) from None  # what the body names, not the URL
-    if key is not None:
-        idempotency.check_same(run, parameters, call.name)  # another call with the key may have come first
-    return run, True
+    idempotency.check_same(run, parameters, call.name)  # a gateway elsewhere may have made it for another call
+    return run, earlier is None
 
 
 def _parameters(client: SyncPrefectClient, endpoint: str, call: Call, caller: Caller) -> dict[str, Any]:

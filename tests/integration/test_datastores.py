@@ -75,7 +75,7 @@ def test_credentials_are_saved_and_the_api_hides_them(client: SyncPrefectClient,
     answers = [
         httpx.get(f"{url}/block_types/slug/batch-datastore/block_documents"),
         httpx.get(f"{url}/block_types/slug/batch-datastore/block_documents/name/{name}"),
-        httpx.post(f"{url}/block_documents/filter", json={}),
+        httpx.post(f"{url}/block_documents/filter", json={"block_types": {"slug": {"any_": ["batch-datastore"]}}}),
     ]
     for answer in answers:
         assert answer.is_success and name in answer.text and SECRET not in answer.text

@@ -292,12 +292,12 @@ def test_a_plain_reference_needs_no_server(monkeypatch: pytest.MonkeyPatch, tmp_
     ],
 )
 def test_what_lies_below_a_root(url: str, root: str, path: str | None) -> None:
-    assert module._below(url, root) == path
+    assert module.below(url, root) == path
 
 
 def test_links_do_not_hide_what_lies_below(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "real")
-    assert module._below(str(tmp_path / "link" / "x"), str(tmp_path / "real")) == "x"
-    assert module._below(str(tmp_path / "real" / "x"), str(tmp_path / "link")) == "x"
-    assert module._below(str(tmp_path / "link" / "x"), str(tmp_path)) == "link/x"
+    assert module.below(str(tmp_path / "link" / "x"), str(tmp_path / "real")) == "x"
+    assert module.below(str(tmp_path / "real" / "x"), str(tmp_path / "link")) == "x"
+    assert module.below(str(tmp_path / "link" / "x"), str(tmp_path)) == "link/x"

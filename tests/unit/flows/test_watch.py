@@ -129,9 +129,8 @@ def test_many_files_are_remembered_in_little(tmp_path: Path, monkeypatch: pytest
     assert again.record(files("new")) is not None
 
 
-@pytest.mark.parametrize("storage", ["local", "memory"])
-def test_watchers_at_once_never_share_a_file(tmp_path: Path, storage: str):
-    folder = Folder(str(tmp_path) if storage == "local" else f"memory://{uuid4().hex}")
+def test_watchers_at_once_never_share_a_file(tmp_path: Path):
+    folder = Folder(str(tmp_path))
     found = files(*(f"{number:03d}" for number in range(200)))
     made: list[Batch] = []
     start = threading.Barrier(4)
