@@ -6,12 +6,15 @@ It is installed with apt-get at the first use, where the tests may do that.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import re
 import shutil
 import subprocess
+import tempfile
 import time
 from collections.abc import Generator
+from pathlib import Path
 from uuid import UUID
 
 from playwright.sync_api import Locator, Page, Request, Route, expect, sync_playwright
@@ -37,12 +40,19 @@ FLAGS = [
 
 def install_chromium() -> str:
     """The program, installed on the first call. Raises Unavailable where apt-get cannot."""
+    # Another process of the tests may be installing: what is half there must not be started.
+    with (Path(tempfile.gettempdir()) / "prefect-batch-tests-chromium.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return _install_chromium()
+
+
+def _install_chromium() -> str:
     if found := shutil.which("chromium"):
         return found
     if shutil.which("apt-get") is None or os.geteuid() != 0:
         raise Unavailable("no chromium here, and only root can install it: apt-get install chromium")
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    # Another test run may be installing at the same time.
+    # Something else on the machine may be installing at the same time.
     install = ["-o", f"DPkg::Lock::Timeout={INSTALL_SECONDS:g}", "install", "-y", "--no-install-recommends", "chromium"]
     for arguments in (["update"], install):
         try:
