@@ -18,7 +18,6 @@ from prefect.client.orchestration import SyncPrefectClient
 
 from ..blocks.acting import acting_as
 from ..blocks.compute import LOCAL, Capacity
-from ..blocks.datastore import find_datastore
 from ..blocks.deployment import Deployment
 from ..blocks.interface import MODELS
 from ..blocks.model_source import is_registered
@@ -72,13 +71,13 @@ def check_places(
                 raise Forbidden(f"{where}: {error}") from None
 
 
-def check_links(client: SyncPrefectClient, job: AnyJob) -> None:
-    """Refuse a job with a link in its local inputs that leads out of their datastore. Raises Forbidden."""
+def check_links(job: AnyJob) -> None:
+    """Refuse a job, just made, with a link in its local inputs that leads out of their datastore. Raises Forbidden."""
     for location, file in _read_by(job):
         if location.datastore is not None and location.asset is None and "://" not in location.url:
-            root = find_datastore(client, location.datastore).url
+            assert location.root is not None  # it was found for this job, not read from a record
             for path in _links(location.url) if file is None else [f"{location.url}/{file}"]:
-                _check_inside(path, root)
+                _check_inside(path, location.root)
 
 
 def check_size(job: AnyJob) -> None:
@@ -169,11 +168,10 @@ def _check(client: SyncPrefectClient, given: str, kept: Kept, to_write: bool) ->
     if isinstance(place, LocalPath) and not place.path.startswith("/"):
         raise _outside(given)
     location = locate(given, client)
-    if location.datastore is not None:
-        root = find_datastore(client, location.datastore).url
+    if location.root is not None:
         if "://" not in location.url:
-            _check_inside(location.url, root)
-        kept.check(given, location.url, root, to_write)
+            _check_inside(location.url, location.root)
+        kept.check(given, location.url, location.root, to_write)
     elif location.url.startswith(_WEB):
         check_public(location.url)
     else:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from prefect.client.orchestration import SyncPrefectClient
-from pydantic import BaseModel, BeforeValidator
+from pydantic import BaseModel, BeforeValidator, Field
 
 from ..blocks.acting import acting_as, acting_principal, bound, unbound
 from ..blocks.data_asset import DataAsset
@@ -41,6 +41,8 @@ class Location(BaseModel):
     asset: str | None = None
     """The data asset's version, `heart:3`, where one was given."""
     datastore: str | None = None
+    root: str | None = Field(default=None, exclude=True)
+    """Path or URL of the datastore that it is in. Not recorded: only what checks a place that was just found asks."""
     read_only: bool = False
 
     def open(self) -> Folder:
@@ -119,6 +121,7 @@ def _in_datastore(client: SyncPrefectClient, given: str, datastore: Datastore, p
         url=url,
         reference=datastore.reference(path),
         datastore=datastore.name,
+        root=datastore.url,
         read_only=datastore.read_only,
     )
 

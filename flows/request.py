@@ -62,7 +62,7 @@ def record(client: SyncPrefectClient, call: Mapping[str, Any], job_id: str, root
             check_places(client, found, {"inputs": inputs, "outputs": request.outputs}, request.caller)
         job = _make(client, job_id, found, root, inputs, request)
         if request.caller is not None:
-            check_links(client, job)
+            check_links(job)
             check_size(job)
     job.endpoint, job.caller = request.endpoint, request.caller
     job.submitted_by = request.caller or by or user()
