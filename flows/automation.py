@@ -107,13 +107,14 @@ def create_schedule(client: SyncPrefectClient, endpoint: str, default: str | Non
 
 def delete_schedule(client: SyncPrefectClient, endpoint: str, slug: str) -> None:
     """Delete a schedule, and the runs that it has planned. Raises NotFound."""
-    client.delete_deployment_schedule(find_endpoint(client, endpoint).id, _find(client, endpoint, slug).id)
+    found = _find(client, endpoint, slug)
+    client.delete_deployment_schedule(_deployment_of(found), found.id)
 
 
 def set_active(client: SyncPrefectClient, endpoint: str, slug: str, active: bool) -> None:
     """Pause a schedule, or let it go on. Raises NotFound."""
     found = _find(client, endpoint, slug)
-    client.update_deployment_schedule(find_endpoint(client, endpoint).id, found.id, active=active)
+    client.update_deployment_schedule(_deployment_of(found), found.id, active=active)
 
 
 def misfit(
@@ -125,6 +126,11 @@ def misfit(
     except InvalidDocument as error:
         return error
     return None
+
+
+def _deployment_of(schedule: DeploymentSchedule) -> UUID:
+    assert schedule.deployment_id is not None  # the server always names it
+    return schedule.deployment_id
 
 
 def _find(client: SyncPrefectClient, endpoint: str, slug: str) -> DeploymentSchedule:

@@ -93,10 +93,11 @@ def _of_pipeline(client: SyncPrefectClient, job: PipelineJob) -> Outputs:
         place = job.outputs[name]
         location = place.location if url == place.location.url else locate(url, client)
         if place.is_file:
-            folder, file_name = split_file(location)
-            found[name] = (folder.open(), [file_name])
+            beside, file_name = split_file(location)
+            found[name] = (beside.open(), [file_name])
         else:
-            found[name] = (location.open(), location.open().files())
+            folder = location.open()
+            found[name] = (folder, folder.files())
     return found
 
 

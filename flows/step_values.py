@@ -19,6 +19,7 @@ from ..blocks.references import DatastorePath, parse
 from ..scoring.errors import InvalidDocument, NotFound
 from ..scoring.storage import Folder
 from .commit import read_result
+from .job import JOBS
 from .locations import Location, locate
 from .outputs import default_output, fill_in, locate_output
 from .pipeline_job import DataValue, OutputPlace, PipelineJob
@@ -48,7 +49,7 @@ def record_of(job: PipelineJob, step: str) -> Folder:
 
 def base_of(job: PipelineJob) -> str | None:
     """Reference of the root of the datastore that the job is recorded in; None for a trial run, which has none."""
-    root, own = job.root.rstrip("/"), f"jobs/{job.id}"
+    root, own = job.root.rstrip("/"), f"{JOBS}/{job.id}"
     return root.removesuffix(own) if root.endswith(f"/{own}") else None
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import Request
@@ -37,27 +36,16 @@ def scoped(key: str, principal: str, endpoint: str) -> str:
     return "prefect-batch-" + hashlib.sha256(json.dumps([principal, endpoint, key]).encode()).hexdigest()
 
 
-_turns: dict[str, tuple[threading.Lock, int]] = {}
-_turns_lock = threading.Lock()
+_TURNS = [threading.Lock() for _ in range(64)]
 
 
-@contextmanager
-def in_turn(key: str) -> Generator[None]:
-    """Calls of this gateway with one key, one after another.
+def in_turn(key: str) -> threading.Lock:
+    """Held around a call, lets calls of this gateway with one key come one after another.
 
-    The server would give them one job, too, but while it holds each off for the others, none has an answer.
+    The server would give them one job, too, but while it holds each off for the others, none has an answer. Keys share
+    a few locks: some wait for each other without need, and nothing is kept of any.
     """
-    with _turns_lock:
-        lock, waiting = _turns.get(key, (threading.Lock(), 0))
-        _turns[key] = (lock, waiting + 1)
-    try:
-        with lock:
-            yield
-    finally:
-        with _turns_lock:
-            lock, waiting = _turns.pop(key)
-            if waiting > 1:
-                _turns[key] = (lock, waiting - 1)
+    return _TURNS[hash(key) % len(_TURNS)]
 
 
 def made_before(client: SyncPrefectClient, key: str) -> FlowRun | None:
