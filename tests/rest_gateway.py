@@ -7,8 +7,9 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -92,6 +93,26 @@ def leave_unserved(endpoint: str) -> None:
         held = published(client, endpoint)
         assert held is not None
         client.update_deployment(held.id, DeploymentUpdate(work_pool_name=UNSERVED))
+
+
+def deploy_unserved(endpoints: Any, folder: Path, stem: str, deployments: Sequence[str] = ("plain",)) -> str:
+    """An endpoint with deployments of a script, the last of them the default; no worker takes its jobs.
+
+    Args:
+        endpoints: of the integration tests.
+        folder: for the files.
+        stem: of its name.
+        deployments: their names.
+    """
+    name = new_name(stem)
+    (folder / "score.py").write_text("def init():\n    pass\n\n\ndef run(mini_batch):\n    return mini_batch\n")
+    for deployment in deployments:
+        path = folder / f"{deployment}.yml"
+        code = "code_configuration: {code: ., scoring_script: score.py}"
+        path.write_text(f"name: {deployment}\nendpoint_name: unused\ntype: model\n{code}\nsettings: {{}}\n")
+        endpoints.deploy(path, name)
+    leave_unserved(name)
+    return name
 
 
 def new_name(stem: str) -> str:

@@ -44,15 +44,7 @@ def place(store: tuple[str, Path]) -> str:
 
 def deployed(endpoints: Endpoints, folder: Path) -> str:
     """An endpoint with two deployments of a script; no worker takes its jobs."""
-    name = rest_gateway.new_name("rest")
-    (folder / "score.py").write_text("def init():\n    pass\n\n\ndef run(mini_batch):\n    return mini_batch\n")
-    for deployment in ("second", "first"):
-        path = folder / f"{deployment}.yml"
-        code = "code_configuration: {code: ., scoring_script: score.py}"
-        path.write_text(f"name: {deployment}\nendpoint_name: unused\ntype: model\n{code}\nsettings: {{}}\n")
-        endpoints.deploy(path, name)
-    rest_gateway.leave_unserved(name)
-    return name
+    return rest_gateway.deploy_unserved(endpoints, folder, "rest", ("second", "first"))
 
 
 @pytest.fixture(scope="module")

@@ -19,8 +19,6 @@ from prefect_batch.flows.endpoint import endpoint as endpoint_flow
 
 from .conftest import Endpoints
 
-SCRIPT = "def init():\n    pass\n\n\ndef run(mini_batch):\n    return mini_batch\n"
-
 
 @pytest.fixture(scope="module")
 def root(endpoints: Endpoints) -> Path:
@@ -35,15 +33,7 @@ def root(endpoints: Endpoints) -> Path:
 @pytest.fixture(scope="module")
 def model(endpoints: Endpoints, tmp_path_factory: pytest.TempPathFactory) -> str:
     """An endpoint whose jobs no worker takes."""
-    folder = tmp_path_factory.mktemp("attacked")
-    (folder / "score.py").write_text(SCRIPT)
-    path = folder / "deployment.yml"
-    code = "code_configuration: {code: ., scoring_script: score.py}"
-    path.write_text(f"name: plain\nendpoint_name: unused\ntype: model\n{code}\nsettings: {{}}\n")
-    name = rest_gateway.new_name("attacked")
-    endpoints.deploy(path, name)
-    rest_gateway.leave_unserved(name)
-    return name
+    return rest_gateway.deploy_unserved(endpoints, tmp_path_factory.mktemp("attacked"), "attacked")
 
 
 @pytest.fixture(scope="module")

@@ -36,15 +36,7 @@ CALLS, KEYS = 200, 40
 @pytest.fixture(scope="module")
 def endpoint(endpoints: Endpoints, tmp_path_factory: pytest.TempPathFactory) -> str:
     """An endpoint whose jobs no worker takes."""
-    folder = tmp_path_factory.mktemp("hostile")
-    (folder / "score.py").write_text("def init():\n    pass\n\n\ndef run(mini_batch):\n    return mini_batch\n")
-    path = folder / "deployment.yml"
-    code = "code_configuration: {code: ., scoring_script: score.py}"
-    path.write_text(f"name: plain\nendpoint_name: unused\ntype: model\n{code}\nsettings: {{}}\n")
-    name = rest_gateway.new_name("hostile")
-    endpoints.deploy(path, name)
-    rest_gateway.leave_unserved(name)
-    return name
+    return rest_gateway.deploy_unserved(endpoints, tmp_path_factory.mktemp("hostile"), "hostile")
 
 
 @pytest.fixture(scope="module")
