@@ -24,7 +24,9 @@ def test_a_watch_goes_on_until_it_is_stopped(tmp_path: Path):
     try:
         assert process.stderr.readline() == "Watching incoming; Ctrl-C ends it\n"
         for name in ("a.csv", "b.csv"):
-            (tmp_path / "incoming" / name).write_text(name)
+            # whole at once: without time to settle, a look between creating and writing finds it twice
+            (tmp_path / name).write_text(name)
+            (tmp_path / name).rename(tmp_path / "incoming" / name)
             assert process.stderr.readline().startswith("1 new file: event ")
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 130
