@@ -19,7 +19,7 @@ from ..blocks.references import DatastorePath, parse
 from ..scoring.errors import InvalidDocument, NotFound
 from ..scoring.storage import Folder
 from .commit import read_result
-from .job import JOBS
+from .job import JOBS, OUTPUTS
 from .locations import Location, locate
 from .outputs import default_output, fill_in, locate_output
 from .pipeline_job import DataValue, OutputPlace, PipelineJob
@@ -153,7 +153,7 @@ def _own(job: PipelineJob, step: str, name: str) -> Location:
         with _client(job) as client:
             return default_output(client, job.id, job.root, f"{step}/{name}", job.settings.default_datastore)
     else:
-        reference = f"{base}azureml/{job.id}/{step}/{name}"
+        reference = f"{base}{OUTPUTS}/{job.id}/{step}/{name}"
     pointer = parse(reference)
     datastore = pointer.datastore if isinstance(pointer, DatastorePath) else None
     return Location(given=None, url=open_folder(reference).url, reference=reference, datastore=datastore)
