@@ -10,10 +10,10 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+import rest_gateway
 import storage_servers
 import yaml
 from prefect.client.orchestration import SyncPrefectClient
-from prefect.client.schemas.actions import DeploymentUpdate, WorkPoolCreate
 from prefect.client.schemas.objects import FlowRun
 from prefect.events.filters import EventFilter, EventNameFilter, EventResourceFilter
 from prefect.events.schemas.events import Event
@@ -43,14 +43,8 @@ def unscored(client: SyncPrefectClient, endpoints: Endpoints, script_deployment:
     """An endpoint whose jobs nobody runs."""
     name = f"unscored-{uuid4().hex[:8]}"
     endpoints.deploy(script_deployment(COUNT), name)
-    leave_unserved(client, name)
+    rest_gateway.leave_unserved(name)
     return name
-
-
-def leave_unserved(client: SyncPrefectClient, name: str) -> None:
-    """Give the jobs of an endpoint to a work pool without workers."""
-    client.create_work_pool(WorkPoolCreate(name=name, type="process"))
-    client.update_deployment(jobs.find_endpoint(client, name).id, DeploymentUpdate(work_pool_name=name))
 
 
 def watcher(client: SyncPrefectClient, place: Path | str, **spec: Any) -> Watcher:
@@ -86,7 +80,7 @@ def test_files_become_one_job_and_only_once(
     again = watcher(client, f"{incoming}/", **spec)
     assert again.look() == []
     (incoming / "a.csv").write_text("changed")
-    leave_unserved(client, name)
+    rest_gateway.leave_unserved(name)
     (second,) = again.look()
     assert names([second]) == [["a.csv"]]
     ended = endpoints.wait(UUID(first.jobs[0]))
@@ -196,7 +190,7 @@ def test_a_pipeline_gets_a_folder_of_what_is_new_or_file_by_file(
     path, name = tmp_path / "pipeline.yml", f"pipe-{uuid4().hex[:8]}"
     path.write_text(yaml.safe_dump({"name": "listing", "type": "pipeline", "component": component}))
     endpoints.deploy(path, name)
-    leave_unserved(client, name)
+    rest_gateway.leave_unserved(name)
     (incoming / "old.csv").write_text("old")
     watching = watcher(client, incoming, endpoint=name)
     watching.look()
