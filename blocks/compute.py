@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Protocol
 
 from prefect.blocks.core import Block
 from prefect.client.orchestration import SyncPrefectClient
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from ..scoring.errors import AlreadyExists, InvalidDocument, NotFound
 from . import store
@@ -43,8 +43,19 @@ def _tier(value: Any) -> Any:
     return {"Dedicated": "dedicated", "LowPriority": "low_priority"}.get(str(value), value)
 
 
+class Chaos(BaseModel):
+    """Nodes that are taken away on a schedule, as a cloud takes back what it sells cheaply. For tests."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    interval: float = Field(gt=0, description="Seconds from one loss to the next.")
+    nodes: int = Field(default=1, ge=1, description="Nodes that are lost each time, all at once.")
+    away: float = Field(default=0, ge=0, description="Seconds until a lost node is replaced.")
+    seed: int = Field(default=0, description="Of the choice of nodes.")
+
+
 class ComputeCluster(Block):
-    """Where a deployment's jobs run: processes on the machine of the Prefect worker, or a running Dask scheduler."""
+    """Where a deployment's jobs run: what becomes a Dask cluster for the length of a job."""
 
     _block_type_name = "Compute Cluster"
     _block_type_slug = "compute-cluster"
@@ -53,11 +64,20 @@ class ComputeCluster(Block):
     type: Annotated[Literal["local", "address"], BeforeValidator(_kind)] = "local"
     description: str | None = None
     address: str | None = Field(default=None, description="Of a running Dask scheduler: tcp://host:8786.")
-    size: str | None = Field(default=None, description="Machine size; of no effect on these types.")
-    min_instances: int = Field(default=0, ge=0)
-    max_instances: int = Field(default=4, ge=1, description="Instances that one job gets at most.")
-    idle_time_before_scale_down: int = Field(default=120, ge=0, description="Seconds.")
+    size: str | None = Field(default=None, description="Machine size.")
+    min_instances: int = Field(default=0, ge=0, description="Instances that are kept once they are there.")
+    max_instances: int = Field(default=4, ge=1, description="Instances of all jobs together; further jobs wait.")
+    idle_time_before_scale_down: int = Field(
+        default=120, ge=0, description="Seconds that instances are kept after a job, for the next one."
+    )
     tier: Annotated[Literal["dedicated", "low_priority"], BeforeValidator(_tier)] = "dedicated"
+    gpus_per_instance: int = Field(default=0, ge=0)
+    price_per_instance_hour: float | None = Field(default=None, ge=0)
+    currency: str = "USD"
+    cluster_kwargs: dict[str, Any] = Field(
+        default_factory=dict, description="Keyword arguments of the Dask cluster class, over those of the type."
+    )
+    chaos: Chaos | None = None
 
     @model_validator(mode="after")
     def _address_when_needed(self) -> ComputeCluster:

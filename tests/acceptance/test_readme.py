@@ -28,6 +28,9 @@ PAGES = {
         "docs/python.md",
         "docs/rest.md",
         "docs/security.md",
+        "docs/compute.md",
+        "docs/environments.md",
+        "docs/scale.md",
         "docs/interfaces.md",
     )
 }
