@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from .pipeline_job import DataValue, PipelineJob
 from .summary import SUMMARY
+from .usage import Consumption, LiveUsage, all_usages
 
 COMPLETED, FAILED, CANCELLED, NOT_RUN = "Completed", "Failed", "Cancelled", "NotRun"
 
@@ -31,7 +31,7 @@ class StepSummary:
 
 
 @dataclass
-class PipelineSummary:
+class PipelineSummary(Consumption):
     """How a pipeline job ended; summary.json."""
 
     job: str
@@ -54,7 +54,7 @@ class PipelineSummary:
         return self.state == COMPLETED
 
     def to_json(self) -> bytes:
-        return json.dumps(dataclasses.asdict(self), indent=1).encode()
+        return json.dumps(self.as_dict(), indent=1).encode()
 
     @classmethod
     def from_json(cls, data: bytes) -> PipelineSummary:
@@ -63,12 +63,41 @@ class PipelineSummary:
         return cls(**held)
 
 
-def summarize(job: PipelineJob, state: str, message: str, runs: int, seconds: float) -> PipelineSummary:
-    """A summary with what the job's record says; steps and outputs are left to the caller."""
+def summarize(
+    job: PipelineJob,
+    state: str,
+    message: str,
+    runs: int,
+    seconds: float,
+    usage: LiveUsage | None = None,
+    steps: Sequence[StepSummary] = (),
+) -> PipelineSummary:
+    """A summary with what the job's record says; outputs are left to the caller.
+
+    Args:
+        job: that has ended.
+        state: COMPLETED or FAILED.
+        message: how it ended, in one line.
+        runs: how often it was started.
+        seconds: of the last run.
+        usage: of its cluster, where it has one.
+        steps: of a graph.
+    """
     inputs = {name: value.location.url if isinstance(value, DataValue) else value for name, value in job.inputs.items()}
-    return PipelineSummary(
-        job.id, job.endpoint, job.deployment_label, state, message, inputs, runs=runs, seconds=round(seconds, 3)
+    summary = PipelineSummary(
+        job.id,
+        job.endpoint,
+        job.deployment_label,
+        state,
+        message,
+        inputs,
+        steps=list(steps),
+        runs=runs,
+        seconds=round(seconds, 3),
+        busy_seconds=round(sum(step.seconds for step in steps if step.reused_from is None), 3),
     )
+    summary.count(all_usages(job.folder, usage))
+    return summary
 
 
 def shown_outputs(outputs: Mapping[str, str]) -> str:

@@ -27,6 +27,7 @@ from .pipeline_summary import (
 from .run_step import attempts_allowed, finished, sweep_outputs
 from .step_result import StepResult
 from .summary import SUMMARY
+from .usage import LiveUsage
 
 STOPPED = "another step failed, and continue_on_step_failure is false"
 
@@ -81,8 +82,16 @@ StepReport = Callable[[StepCounts], None]
 """Called at the start and after each step."""
 
 
-def run_graph(job: PipelineJob, make_stepper: MakeStepper, report: StepReport) -> PipelineSummary:
+def run_graph(
+    job: PipelineJob, make_stepper: MakeStepper, report: StepReport, usage: LiveUsage | None = None
+) -> PipelineSummary:
     """Run a job's steps, or those that are missing, to the end.
+
+    Args:
+        job: as recorded.
+        make_stepper: makes what runs the steps, unless none is left.
+        report: told how far the job is.
+        usage: of its cluster, where it has one.
 
     A job of which a step failed gives a summary that says so; running the job again runs what is missing; one that
     has completed only gives its summary again. Raises what the machinery raises.
@@ -99,7 +108,7 @@ def run_graph(job: PipelineJob, make_stepper: MakeStepper, report: StepReport) -
             graph.run(make_stepper(run))
         finally:
             sweep_outputs(job)
-    summary = graph.summary(run, time.monotonic() - began)
+    summary = graph.summary(run, time.monotonic() - began, usage)
     job.folder.put(SUMMARY, summary.to_json())
     return summary
 
@@ -185,14 +194,14 @@ class _Run:
         states = [result.state for result in self._ends.values()]
         self._report(StepCounts(len(self._order), states.count(COMPLETED), states.count(FAILED), ended))
 
-    def summary(self, run: int, seconds: float) -> PipelineSummary:
+    def summary(self, run: int, seconds: float, usage: LiveUsage | None) -> PipelineSummary:
         """How the job ended."""
         failed = [step for step in self._order if step in self._ends and self._ends[step].state == FAILED]
         outputs = self._outputs()
         message = self._failure(failed) if failed else self._success() + shown_outputs(outputs)
-        summary = summarize(self._job, FAILED if failed else COMPLETED, message, run, seconds)
+        steps = [self._step_summary(step) for step in self._order]
+        summary = summarize(self._job, FAILED if failed else COMPLETED, message, run, seconds, usage, steps)
         summary.outputs = outputs
-        summary.steps = [self._step_summary(step) for step in self._order]
         return summary
 
     def _outputs(self) -> dict[str, str]:

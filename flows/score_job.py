@@ -4,7 +4,7 @@ mapping, so that a job on a cluster and a trial run on this machine are the same
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 
 from ..scoring.errors import JobFailed
@@ -15,6 +15,7 @@ from .job import Job
 from .mapping import Mapper, Report, Tally, map_shards, pending
 from .plan import Plan
 from .summary import SUMMARY, Summary, read_summary
+from .usage import LiveUsage, all_usages
 
 MakeMapper = Callable[[Plan, int], Mapper]
 """Takes the plan and the number of this run of the job."""
@@ -36,8 +37,21 @@ class _Clock:
         return {**self._phases, "total": round(self._last - self._first, 3)}
 
 
-def score_job(job: Job, make_mapper: MakeMapper, report: Report) -> Summary:
+def score_job(
+    job: Job,
+    make_mapper: MakeMapper,
+    report: Report,
+    usage: LiveUsage | None = None,
+    warnings: Sequence[str] = (),
+) -> Summary:
     """Run a job, or what is left of it, to its end.
+
+    Args:
+        job: as recorded and planned.
+        make_mapper: makes what scores the shards, unless none is left.
+        report: told how far the job is.
+        usage: of its cluster, where it has one.
+        warnings: what its summary is to tell beside.
 
     A job that fails by its own rules (threshold, no success, init()) gives a summary that says so; committed parts
     stay, and running the job again continues from them; one that has completed only gives its summary again.
@@ -63,6 +77,8 @@ def score_job(job: Job, make_mapper: MakeMapper, report: Report) -> Summary:
         summary = _collect(job, plan, run, failure)
         clock.lap("collect")
         summary.seconds = {**clock.seconds, "busy": round(tally.busy_seconds, 3)}
+        summary.warnings = list(warnings)
+        summary.count(all_usages(folder, usage))
         folder.put(SUMMARY, summary.to_json())
         return summary
 
@@ -122,6 +138,7 @@ def _collect(job: Job, plan: Plan, run: int, failure: str | None) -> Summary:
         error_threshold=settings.error_threshold,
         parallelism=settings.parallelism,
         runs=run,
+        busy_seconds=round(sum(at.outcome.seconds for at in located), 3),
     )
 
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from typing import Any
 
+from ..scoring.storage import Folder
 from .job import Job
+from .usage import Consumption, read_usages
 
 SUMMARY = "summary.json"
 
 
 @dataclass
-class Summary:
+class Summary(Consumption):
     """How a job ended; summary.json."""
 
     job: str
@@ -37,7 +40,7 @@ class Summary:
         return self.state == "Completed"
 
     def to_json(self) -> bytes:
-        return json.dumps(vars(self), indent=1).encode()
+        return json.dumps(self.as_dict(), indent=1).encode()
 
 
 def read_summary(job: Job) -> Summary | None:
@@ -46,3 +49,18 @@ def read_summary(job: Job) -> Summary | None:
         return Summary(**json.loads(job.folder.read(SUMMARY)))
     except FileNotFoundError:
         return None
+
+
+def settle(folder: Folder) -> None:
+    """Bring what a summary says of instances up to date, once they were given back and their last record is written.
+
+    For jobs of both kinds; a job without a summary is fine.
+    """
+    try:
+        held: dict[str, Any] = json.loads(folder.read(SUMMARY))
+    except FileNotFoundError:
+        return
+    known = {each.name for each in fields(Consumption)}
+    consumed = Consumption(**{key: value for key, value in held.items() if key in known})
+    consumed.count(read_usages(folder))
+    folder.put(SUMMARY, json.dumps(held | consumed.as_dict(), indent=1).encode())
