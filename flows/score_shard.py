@@ -8,6 +8,7 @@ import time
 from functools import lru_cache
 from pathlib import Path
 
+from ..blocks.compute import LOCAL
 from ..blocks.datastore import open_folder
 from ..blocks.model_source import mlflow_folder
 from ..blocks.snapshot import fetch
@@ -15,6 +16,7 @@ from ..scoring import shard as scoring
 from ..scoring import slots
 from ..scoring.contract import ScoringSpec
 from ..scoring.errors import BatchError, InvalidDocument
+from ..scoring.gpus import Gpus
 from ..scoring.log_pump import LogSink
 from .job import Job
 from .plan import Plan, Shard
@@ -65,6 +67,7 @@ def _make_slots(job: Job, plan: Plan, run: int) -> slots.Slots:
         sources=[open_folder(source.reference) for source in plan.sources],
         unchanged=run == 1,  # a job is also resumed after somebody mended a file
         workers=job.settings.instance_count,
+        gpus=Gpus(job.compute.gpus_per_instance, shared=job.compute.type == LOCAL),
     )
 
 

@@ -21,6 +21,7 @@ from pathlib import Path
 from . import scratch
 from .contract import ScoringSpec
 from .errors import JobReleased, MiniBatchFailed
+from .gpus import Gpus
 from .log_pump import LogSink
 from .staging import Staging
 from .storage import Folder
@@ -44,6 +45,7 @@ class Slots:
         sources: the folders of the input, and
         unchanged: whether their files must be as they were planned, and
         workers: how many may share this machine's disk; these three are for staging.
+        gpus: of this instance, let go with the processes; process k gets the k-th, those beyond get none.
     """
 
     def __init__(
@@ -56,10 +58,12 @@ class Slots:
         sources: Sequence[Folder] = (),
         unchanged: bool = True,
         workers: int = 1,
+        gpus: Gpus | None = None,
     ) -> None:
         self._job, self._spec, self._init_timeout = job, spec, init_timeout
         self._output = None if output is None or output.is_local else output
         self._capacity = capacity
+        self._gpus = gpus or Gpus(0)
         self.node = scratch.node()
         self._scratch = scratch.make()
         self.staging = Staging(list(sources), self._scratch / "staged", unchanged, workers)
@@ -175,6 +179,9 @@ class Slots:
             written = self._scratch / f"output-{number:03d}"
             written.mkdir()
             spec = dataclasses.replace(spec, output_dir=str(written))
+        # A variable that the deployment sets itself stays as it says.
+        variables = self._gpus.environment(number) | spec.environment_variables
+        spec = dataclasses.replace(spec, environment_variables=variables)
         return ScoringProcess(spec, self._log_folder() / f"process{number:03d}.log", self._init_timeout)
 
     def _log_folder(self) -> Path:
@@ -194,6 +201,7 @@ class Slots:
             thread.start()
         for thread in threads:
             thread.join()
+        self._gpus.release()
         self.staging.stop()
         if not self._job.is_local:
             for log in sorted((self._scratch / "logs").glob("*.log")):
