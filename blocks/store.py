@@ -37,7 +37,7 @@ def api() -> Generator[SyncPrefectClient]:
 
 def create(block: Block, name: str, client: SyncPrefectClient) -> None:
     """Save a document that must not exist yet. Raises AlreadyExists: exactly one of two callers at once gets it."""
-    type_id, schema_id = _registered(type(block), client)
+    type_id, schema_id = registered(type(block), client)
     document = BlockDocumentCreate(name=name, data=dump(block), block_schema_id=schema_id, block_type_id=type_id)
     try:
         client.create_block_document(document)
@@ -78,7 +78,7 @@ def patch(kind: type[Block], name: str, data: dict[str, Any], client: SyncPrefec
     """Set top-level keys of a document on the server, leaving the others to whoever changes them at the same time."""
     document = _read(kind, name, client)
     # The schema says which fields are secret: a document of an older one would show those that are new.
-    _, schema_id = _registered(kind, client)
+    _, schema_id = registered(kind, client)
     client.update_block_document(
         document.id, BlockDocumentUpdate(data=data, merge_existing_data=True, block_schema_id=schema_id)
     )
@@ -89,7 +89,7 @@ def delete(kind: type[Block], name: str, client: SyncPrefectClient) -> None:
     client.delete_block_document(_read(kind, name, client).id)
 
 
-def _registered(kind: type[Block], client: SyncPrefectClient) -> tuple[UUID, UUID]:
+def registered(kind: type[Block], client: SyncPrefectClient) -> tuple[UUID, UUID]:
     """Ids of the kind and of its schema, made known to the server if need be."""
     kind.register_type_and_schema(client=client)  # pyright: ignore[reportArgumentType]
     type_id, schema_id = kind._block_type_id, kind._block_schema_id  # pyright: ignore[reportPrivateUsage]
