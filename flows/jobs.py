@@ -35,8 +35,9 @@ from .refusal import refused
 from .stand_alone import FLOW as STAND_ALONE
 
 POLL_SECONDS = 0.5
-_JOBS = FlowFilter.model_validate({"name": {"any_": [FLOW, STAND_ALONE]}})
-_PAGE = 200
+JOBS = FlowFilter.model_validate({"name": {"any_": [FLOW, STAND_ALONE]}})
+"""The flows whose runs are jobs."""
+PAGE = 200
 """Jobs that the server gives at a time at most."""
 _LAST = "Finished in state "
 _LAST_SECONDS = 5.0
@@ -124,7 +125,7 @@ def list_jobs(
 ) -> list[FlowRun]:
     """The newest jobs first, without the `offset` newest: of one endpoint, or of all and of none."""
     return client.read_flow_runs(
-        flow_filter=_JOBS,
+        flow_filter=JOBS,
         deployment_filter=DeploymentFilter.model_validate({"name": {"any_": [endpoint]}}) if endpoint else None,
         sort=FlowRunSort.EXPECTED_START_TIME_DESC,
         limit=limit,
@@ -145,7 +146,7 @@ def newest_jobs(
     """
     found: list[FlowRun] = []
     while len(found) < limit:
-        wanted = min(_PAGE, limit - len(found))
+        wanted = min(PAGE, limit - len(found))
         page = list_jobs(client, endpoint, wanted, len(found))
         found += page
         if len(page) < wanted:
@@ -170,7 +171,7 @@ def find(client: SyncPrefectClient, job: str) -> FlowRun:
     except (ValueError, ObjectNotFound):
         pass
     found = client.read_flow_runs(
-        flow_filter=_JOBS,
+        flow_filter=JOBS,
         flow_run_filter=FlowRunFilter.model_validate({"name": {"any_": [job]}}),
         sort=FlowRunSort.EXPECTED_START_TIME_DESC,
         limit=1,

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
+
+from .usage import Consumption
 
 if TYPE_CHECKING:  # neither is needed by those who only read a job's progress
     from .mapping import Tally
@@ -19,6 +22,9 @@ if TYPE_CHECKING:  # neither is needed by those who only read a job's progress
     from .summary import Summary
 
 PROGRESS, SUMMARY, STEPS, OUTPUT = "batch-progress", "batch-summary", "batch-steps", "batch-output"
+INSTANCES = "batch-instances"
+_BARS = 100
+"""Changes of the number of instances that are shown."""
 _SECONDS = 1.0
 
 
@@ -86,16 +92,18 @@ class StepProgress(_Artifact):
 
 def publish_result(client: SyncPrefectClient, summary: Summary, flow_run_id: str) -> None:
     """The summary as a table, and a link to the output, on the page of the job's flow run."""
-    _publish_table(client, flow_run_id, SUMMARY, _rows(vars(summary)), summary.message)
+    _publish_table(client, flow_run_id, SUMMARY, _rows(_own(summary) | summary.told()), summary.message)
+    _publish_instances(client, flow_run_id, summary)
     if summary.completed:
         _publish_outputs(client, flow_run_id, _link(summary.output), "Where the output of the job lies.")
 
 
 def publish_pipeline(client: SyncPrefectClient, summary: PipelineSummary) -> None:
     """The summary and the steps as tables, and links to the outputs that are there, on the job's page."""
-    whole = {key: value for key, value in vars(summary).items() if key not in ("steps", "inputs", "outputs")}
+    whole = {key: value for key, value in _own(summary).items() if key not in ("steps", "inputs", "outputs")}
     whole |= {f"input {name}": value for name, value in summary.inputs.items()}
-    _publish_table(client, summary.job, SUMMARY, _rows(whole), summary.message)
+    _publish_table(client, summary.job, SUMMARY, _rows(whole | summary.told()), summary.message)
+    _publish_instances(client, summary.job, summary)
     if summary.steps:
         steps = [
             {
@@ -111,6 +119,22 @@ def publish_pipeline(client: SyncPrefectClient, summary: PipelineSummary) -> Non
     if summary.outputs:
         lines = [f"- {name}: {_link(url)}" for name, url in summary.outputs.items()]
         _publish_outputs(client, summary.job, "\n".join(lines), "Where the outputs of the job lie.")
+
+
+def _own(summary: Consumption) -> dict[str, Any]:
+    """What a summary says of its job; of the cluster it tells by told()."""
+    shared = {each.name for each in fields(Consumption)}
+    return {key: value for key, value in vars(summary).items() if key not in shared}
+
+
+def _publish_instances(client: SyncPrefectClient, job: str, summary: Consumption) -> None:
+    """The number of instances over time, as a table with bars."""
+    rows = [
+        {"second": f"{at:.0f}", "instances": str(count), "": "\N{FULL BLOCK}" * min(count, 60)}
+        for at, count in summary.instances[:_BARS]
+    ]
+    if rows:
+        _publish_table(client, job, INSTANCES, rows, "The number of instances from each second on.")
 
 
 def _rows(values: Mapping[str, Any]) -> list[dict[str, str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..scoring.storage import Folder
@@ -56,11 +56,20 @@ def settle(folder: Folder) -> None:
 
     For jobs of both kinds; a job without a summary is fine.
     """
+    if (held := _read_raw(folder)) is not None:
+        consumed = Consumption.within(held)
+        consumed.count(read_usages(folder))
+        folder.put(SUMMARY, json.dumps(held | consumed.as_dict(), indent=1).encode())
+
+
+def read_consumption(folder: Folder, runs: int) -> Consumption | None:
+    """What the summary of a job of either kind says of its cluster, if it is one of all so many runs."""
+    held = _read_raw(folder)
+    return Consumption.within(held) if held is not None and held["runs"] == runs else None
+
+
+def _read_raw(folder: Folder) -> dict[str, Any] | None:
     try:
-        held: dict[str, Any] = json.loads(folder.read(SUMMARY))
+        return json.loads(folder.read(SUMMARY))
     except FileNotFoundError:
-        return
-    known = {each.name for each in fields(Consumption)}
-    consumed = Consumption(**{key: value for key, value in held.items() if key in known})
-    consumed.count(read_usages(folder))
-    folder.put(SUMMARY, json.dumps(held | consumed.as_dict(), indent=1).encode())
+        return None

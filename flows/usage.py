@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from ..scoring.storage import Folder
 
 FOLDER = "usage"
-_HOUR = 3600.0
+HOUR = 3600.0
+"""Seconds."""
 
 
 @dataclass
@@ -44,16 +45,17 @@ class Usage:
     @property
     def instance_seconds(self) -> float:
         """Seconds of all instances together; never of more at a time than the cluster may have."""
-        ends = [at for at, _ in self.counts[1:]] + [self.seconds]
+        counts = list(self.counts)  # of the run that is going on, another thread adds to them
+        ends = [at for at, _ in counts] + [self.seconds]
         most = self.max_instances if self.max_instances is not None else float("inf")
-        return sum(max(0.0, end - at) * min(count, most) for (at, count), end in zip(self.counts, ends, strict=True))
+        return sum(max(0.0, end - at) * min(count, most) for (at, count), end in zip(counts, ends[1:], strict=True))
 
     @property
     def cost(self) -> float | None:
         """Money, in `currency`; None for a cluster without a price."""
         if self.price_per_instance_hour is None:
             return None
-        return self.instance_seconds / _HOUR * self.price_per_instance_hour
+        return self.instance_seconds / HOUR * self.price_per_instance_hour
 
     def save(self, folder: Folder, number: int) -> None:
         """Write it anew.
@@ -97,6 +99,61 @@ def _name(number: int) -> str:
     return f"{FOLDER}/{number:03d}.json"
 
 
+@dataclass
+class Bill:
+    """What runs of jobs come to together."""
+
+    instance_seconds: float = 0.0
+    process_seconds: float = 0.0
+    """What those instances' scoring processes, or steps at a time, could have been busy."""
+    busy_seconds: float = 0.0
+    queued_seconds: float = 0.0
+    nodes_lost: int = 0
+    money: dict[str, float] = field(default_factory=dict[str, float])
+    """By currency, in the order of their first use."""
+
+    @classmethod
+    def of(cls, usages: Sequence[Usage], busy_seconds: float | None) -> Bill:
+        """Of the runs of one job, which was busy for so long; None where nobody knows for how long."""
+        bill = cls(busy_seconds=busy_seconds or 0.0)
+        for usage in usages:
+            bill.instance_seconds += usage.instance_seconds
+            bill.process_seconds += usage.instance_seconds * usage.processes if busy_seconds is not None else 0.0
+            bill.queued_seconds += usage.queued_seconds
+            bill.nodes_lost += usage.nodes_lost
+            if (cost := usage.cost) is not None:
+                bill._pay(usage.currency or "", cost)
+        return bill
+
+    def add(self, other: Bill) -> None:
+        """Count another one in."""
+        self.instance_seconds += other.instance_seconds
+        self.process_seconds += other.process_seconds
+        self.busy_seconds += other.busy_seconds
+        self.queued_seconds += other.queued_seconds
+        self.nodes_lost += other.nodes_lost
+        for currency, amount in other.money.items():
+            self._pay(currency, amount)
+
+    def _pay(self, currency: str, amount: float) -> None:
+        self.money[currency] = self.money.get(currency, 0.0) + amount
+
+    @property
+    def utilisation(self) -> float | None:
+        """Busy seconds of those that there were processes for, from 0 to 1; None where nobody knows."""
+        return round(min(1.0, self.busy_seconds / self.process_seconds), 3) if self.process_seconds > 0 else None
+
+
+def percent(fraction: float) -> str:
+    """`61 %`."""
+    return f"{100 * fraction:.0f} %"
+
+
+def money(amount: float, currency: str | None) -> str:
+    """`12.34 USD`; of what is less than a cent, two digits."""
+    return f"{amount:.2f} {currency}" if amount >= 0.01 or amount == 0 else f"{amount:.2g} {currency}"
+
+
 LiveUsage = Callable[[], Usage]
 """Gives the record of the run that is going on, as it is now."""
 
@@ -132,28 +189,41 @@ class Consumption:
         """Set what follows from the records of the job's runs and from `busy_seconds`."""
         if not usages:
             return
-        last = usages[-1]
-        self.instances, self.warm = last.counts, last.warm
-        self.instance_seconds = round(sum(usage.instance_seconds for usage in usages), 3)
-        self.queued_seconds = round(sum(usage.queued_seconds for usage in usages), 3)
-        self.nodes_lost = sum(usage.nodes_lost for usage in usages)
-        room = sum(usage.instance_seconds * usage.processes for usage in usages)
-        self.utilisation = utilisation(self.busy_seconds, room)
-        self.currency = next((usage.currency for usage in reversed(usages) if usage.cost is not None), None)
-        costs = [usage.cost for usage in usages if usage.cost is not None and usage.currency == self.currency]
-        self.cost = round(sum(costs), 6) if costs else None
+        bill = Bill.of(usages, self.busy_seconds or None)
+        self.instances, self.warm = usages[-1].counts, usages[-1].warm
+        self.instance_seconds = round(bill.instance_seconds, 3)
+        self.queued_seconds = round(bill.queued_seconds, 3)
+        self.nodes_lost, self.utilisation = bill.nodes_lost, bill.utilisation
+        if bill.money:
+            self.currency, cost = list(bill.money.items())[-1]  # of the last run, had anybody changed it
+            self.cost = round(cost, 6)
+
+    def told(self) -> dict[str, str]:
+        """What a person is told of it, by what it is about; {} where there were no instances."""
+        told: dict[str, str] = {}
+        if self.instances:
+            most = max(count for _, count in self.instances)
+            words = [f"{most} at most, {self.instance_seconds:.0f} s of them in all"]
+            words += [percent(self.utilisation) + " busy"] if self.utilisation is not None else []
+            words += [money(self.cost, self.currency)] if self.cost is not None else []
+            words += [f"{self.nodes_lost} lost"] if self.nodes_lost else []
+            words += ["there already"] if self.warm else []
+            told["instances"] = ", ".join(words)
+        if self.queued_seconds >= 1:
+            told["waited for room"] = f"{self.queued_seconds:.0f} s"
+        if self.warnings:
+            told["warnings"] = "; ".join(self.warnings)
+        return told
+
+    @classmethod
+    def within(cls, summary: Mapping[str, Any]) -> Consumption:
+        """The part of a summary as JSON has it."""
+        return cls(**{each.name: summary[each.name] for each in fields(cls) if each.name in summary})
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON has it: what the job did comes before what it had of its cluster."""
         shared = {each.name for each in fields(Consumption)}
         return dict(sorted(asdict(self).items(), key=lambda item: item[0] in shared))
-
-
-def utilisation(busy_seconds: float, process_seconds: float) -> float | None:
-    """Busy seconds as a fraction of the seconds that there were processes; None where nobody knows of either."""
-    if busy_seconds <= 0 or process_seconds <= 0:
-        return None
-    return round(min(1.0, busy_seconds / process_seconds), 3)
 
 
 def all_usages(folder: Folder, live: LiveUsage | None) -> list[Usage]:

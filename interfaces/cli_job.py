@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import sys
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, cast
 
 from cyclopts import App, Parameter
+from cyclopts.validators import Number
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import FlowRun
 
 from ..blocks import store
-from ..flows import jobs
+from ..flows import costs, jobs
 from ..flows.download import download
 from ..flows.job import Job
 from ..flows.pipeline_job import AnyJob, DataValue, PipelineJob
 from ..flows.pipeline_summary import NOT_RUN, PipelineSummary, read_pipeline_summary
 from ..flows.summary import Summary, read_summary
+from ..flows.usage import HOUR, money, percent
 from ..scoring.errors import InvalidDocument
 from . import overrides, terminal, views
 from .cli_options import Endpoint, File, JobId, LocalFolder, MaxResults, Set, Stream
@@ -121,6 +124,7 @@ def _of_model(job: Job, summary: Summary | None) -> dict[str, Any]:
         keys = ("items", "succeeded", "failed", "rows", "mini_batches", "retried_mini_batches", "runs")
         values |= {key.replace("_", " "): getattr(summary, key) for key in keys}
         values["seconds"] = ", ".join(f"{k} {v:g}" for k, v in summary.seconds.items())
+        values |= summary.told()
     return values
 
 
@@ -135,8 +139,62 @@ def _of_pipeline(job: PipelineJob, summary: PipelineSummary | None) -> dict[str,
         for step in summary.steps:
             reused = f", reused from job {step.reused_from}" if step.reused_from else f", {step.seconds:g} s"
             values[f"step {step.name}"] = step.state + ("" if step.state == NOT_RUN else reused)
-        values |= {"runs": summary.runs, "seconds": f"{summary.seconds:g}"}
+        values |= {"runs": summary.runs, "seconds": f"{summary.seconds:g}"} | summary.told()
     return values
+
+
+@app.command(name="cost")
+def job_cost(
+    id: Annotated[str | None, Parameter(name=["--id", "--name", "-n"], help="Of one job; by default all.")] = None,
+    *,
+    endpoint: Endpoint = None,
+    days: Annotated[
+        int | None,
+        Parameter(help=f"The last so many, with today; by default {costs.DAYS}.", validator=Number(gte=1)),
+    ] = None,
+    since: Annotated[date | None, Parameter(help="Instead: the first day, in UTC, as in 2026-01-31.")] = None,
+) -> None:
+    """Show what jobs had of their instances, and what that cost: of one job, or by endpoint and day.
+
+    A job counts on the day, in UTC, on which it began. Killed jobs are in it, and running ones as far as they are.
+
+    Example: prefect-batch job cost --endpoint heart --days 7
+    """
+    if id is not None and (endpoint is not None or days is not None or since is not None):
+        raise InvalidDocument("job cost: give a job, or --endpoint, --days and --since")
+    if days is not None and since is not None:
+        raise InvalidDocument("--days and --since: give one of them")
+    with store.api() as client:
+        if id is not None:
+            rows = [costs.of_job(client, jobs.find(client, id))]
+        else:
+            first = since or costs.since_days(days)
+            rows = costs.by_day(client, endpoint.lower() if endpoint else None, first, terminal.note)
+    show_costs(rows)
+
+
+def show_costs(rows: list[costs.Cost]) -> None:
+    """A table of costs; several come with their sum."""
+    whole = costs.total(rows)
+    shown = [_cost_row(cost) for cost in rows]
+    if len(rows) > 1:
+        shown.append(("all", *_cost_row(whole)[1:]))
+    columns = ("ENDPOINT", "DAY", "JOBS", "INSTANCE HOURS", "BUSY HOURS", "BUSY", "NODES LOST", "COST")
+    terminal.table(columns, shown, [views.of_cost(cost) for cost in rows])
+
+
+def _cost_row(cost: costs.Cost) -> tuple[Any, ...]:
+    bill = cost.bill
+    return (
+        cost.endpoint,
+        cost.day,
+        cost.jobs,
+        f"{bill.instance_seconds / HOUR:.4f}",
+        f"{bill.busy_seconds / HOUR:.4f}",
+        percent(bill.utilisation) if bill.utilisation is not None else None,
+        bill.nodes_lost,
+        ", ".join(money(amount, currency) for currency, amount in bill.money.items()) or None,
+    )
 
 
 @app.command(name="stream")

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import date
 from os import PathLike
 from pathlib import Path
 
-from ..flows import jobs
+from ..flows import costs, jobs
+from ..flows.costs import Cost
 from ..scoring.errors import InvalidDocument
+from . import terminal
 from .call import run_file, unseen
 from .connection import Connection
 from .entities import PipelineJob
@@ -49,6 +53,30 @@ class JobOperations:
         with self._connection.open() as client:
             found = jobs.newest_jobs(client, endpoint_name.lower() if endpoint_name else None, max_results)
         return [Job.of(self._connection, run) for run in found]
+
+    def cost(
+        self,
+        name: str | None = None,
+        *,
+        endpoint_name: str | None = None,
+        days: int | None = None,
+        since: date | None = None,
+    ) -> Sequence[Cost]:
+        """What jobs had of their instances, and what that cost: by endpoint and day in UTC, or of one job.
+
+        Args:
+            name: of the one job; the others are then of no use.
+            endpoint_name: only of this endpoint.
+            days: the last so many days, today included; 30 by default.
+            since: the first day, instead.
+
+        A job whose files cannot be read is left out, with a line on stderr. Raises NotFound.
+        """
+        with self._connection.open() as client:
+            if name is not None:
+                return [costs.of_job(client, jobs.find(client, name))]
+            only = endpoint_name.lower() if endpoint_name else None
+            return costs.by_day(client, only, since or costs.since_days(days), terminal.note)
 
     def stream(self, name: str) -> None:
         """Follow a job to its end: its log goes to stdout. Raises NotFound, JobFailed unless it completes."""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ..blocks.deployment import Deployment
     from ..blocks.endpoint import BatchEndpoint
     from ..blocks.versions import Versioned
+    from ..flows.costs import Cost
     from ..flows.pipeline_job import AnyJob
     from ..flows.pipeline_summary import PipelineSummary
     from ..flows.summary import Summary
@@ -98,6 +99,23 @@ def of_job(
     if summary is not None:
         values |= _of_summary(asdict(summary), values["outputs"])
     return values
+
+
+def of_cost(cost: Cost) -> dict[str, Any]:
+    """What jobs have cost: of one job, or of an endpoint on a day. Money is by currency."""
+    bill = cost.bill
+    return {
+        "endpoint_name": cost.endpoint,
+        "day": cost.day,
+        "job": cost.job,
+        "jobs": cost.jobs,
+        "instance_seconds": round(bill.instance_seconds, 3),
+        "busy_seconds": round(bill.busy_seconds, 3),
+        "utilisation": bill.utilisation,
+        "queued_seconds": round(bill.queued_seconds, 3),
+        "nodes_lost": bill.nodes_lost,
+        "cost": {currency: round(amount, 6) for currency, amount in bill.money.items()},
+    }
 
 
 def _of_summary(summary: dict[str, Any], outputs: dict[str, Any]) -> dict[str, Any]:
