@@ -1,7 +1,7 @@
-"""The line of jobs before a compute cluster: taking a place, waiting for one without a process, giving it back.
+"""A job's place on a compute cluster: taking it, waiting for it without a process, giving it back.
 
 A job that waits is a flow run in the state Queued, scheduled for later, and holds nothing. Who has a place looks after
-the line meanwhile: it drops jobs that have ended, and starts those that there is room for.
+the line meanwhile (see line_tending.py).
 """
 
 from __future__ import annotations
@@ -10,47 +10,37 @@ import contextvars
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime, timedelta
-from typing import Any
-from uuid import UUID
+from collections.abc import Callable
+from datetime import datetime
+from typing import TypeVar
 
 import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.filters import FlowRunFilter
-from prefect.client.schemas.objects import FlowRun, State
+from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.exceptions import Pause, PrefectHTTPStatusError
-from prefect.states import Scheduled
 
 from ..blocks import ledger
 from ..blocks.cluster_kind import Shape
-from ..blocks.compute import ComputeCluster, find_compute
+from ..blocks.compute import ComputeCluster
 from ..blocks.ledger import LEASE, Holder, KeptCluster, Ledger
-from ..scoring.errors import InvalidDocument, NotFound
-from .job_status import QUEUED
+from ..scoring.errors import InvalidDocument
+from .line_tending import Look, capacity_of, look, message, queued_state, tend
+
+__all__ = ["Place", "take_place", "tend"]
 
 LOGGER = logging.getLogger(__name__)
-TEND_SECONDS = 2.0
+T = TypeVar("T")
+_TEND_SECONDS = 2.0
 """How often the line is looked after."""
 _SLOWEST = 5
-"""The first of several jobs with places looks each two seconds, the next each four, and none slower than five times."""
+"""Of the jobs with places, the first looks each two seconds, the second each four, and so on, to so many times two."""
 _RENEW_SECONDS = LEASE.total_seconds() / 3
 _TRY_SECONDS = 3.0
 """How long the first in the line waits in its process, as room may come at once."""
 _POLL_SECONDS = 0.5
-_HEAD = timedelta(seconds=30)
-"""After which the first in the line starts by itself, should everybody who looks after the line be gone."""
-_OTHERS = timedelta(hours=1)
-_PREFETCH = timedelta(seconds=15)
-"""Workers start what is due so soon (PREFECT_WORKER_PREFETCH_SECONDS, 10, and a poll)."""
-_SETTLED = timedelta(seconds=5)
-"""After which the process of a job that put itself into the line has ended for certain: a worker with a limit dies
-when a flow run is started whose process it still has."""
 _CLOSE_SECONDS = 15.0
 _PATIENCE = 600.0
-"""Seconds that a server may be away when a job asks for its place."""
-_PAGE = 200
-_DOWN = (httpx.TransportError, PrefectHTTPStatusError, OSError)
+"""Seconds that a server may be away while a job asks for its place."""
 
 
 class Place:
@@ -58,9 +48,10 @@ class Place:
 
     Args:
         compute: the cluster.
+        instances: that the job holds.
+        say: receives what goes wrong.
         holder: the job's entry; None where a cluster has no bound, and a place is nothing.
         kept: the kept cluster that the job was given.
-        instances: that the job holds.
         waited: seconds in the line.
     """
 
@@ -68,18 +59,19 @@ class Place:
         self,
         compute: ComputeCluster,
         instances: int,
+        say: Callable[[str], None],
         holder: Holder | None = None,
         kept: KeptCluster | None = None,
         waited: float = 0.0,
     ) -> None:
         self.instances, self.kept, self.waited = instances, kept, waited
-        self._compute, self._holder = compute, holder
+        self._compute, self._say, self._holder = compute, say, holder
+        self._renewed = time.monotonic()
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
         if holder is not None:
-            # The settings of Prefect are in the context.
-            run = contextvars.copy_context().run
-            self._thread = threading.Thread(target=run, args=(self._look_after,), name="place", daemon=True)
+            run = contextvars.copy_context().run  # which has Prefect's settings
+            self._thread = threading.Thread(target=run, args=(self._look_after, holder), name="place", daemon=True)
             self._thread.start()
 
     def __enter__(self) -> Place:
@@ -90,10 +82,61 @@ class Place:
 
     def close(self) -> None:
         """Give the instances back and start who is next. Never raises: what fails is made up for by others."""
-        raise NotImplementedError
+        if self._thread is None or self._holder is None or self._ended.is_set():
+            return
+        self._ended.set()
+        self._thread.join(_CLOSE_SECONDS)
+        try:
+            with get_client(sync_client=True) as client:
+                self._give_back(client, self._holder.job)
+        except Exception as error:
+            LOGGER.warning("The place on compute %r lapses by itself: %s", self._compute.name, error)
 
-    def _look_after(self) -> None:
-        raise NotImplementedError
+    def _give_back(self, client: SyncPrefectClient, job: str) -> None:
+        deadline = time.monotonic() + _CLOSE_SECONDS
+        found = look(client, self._compute, lambda held, _: held.leave(job), job)
+        # Somebody must be there until the next job is started.
+        while found.unstarted and not found.ledger.claimed and time.monotonic() < deadline:
+            time.sleep(_POLL_SECONDS)
+            found = look(client, self._compute, job=job)
+
+    def _look_after(self, holder: Holder) -> None:
+        pause, complained = _TEND_SECONDS, False
+        with get_client(sync_client=True) as client:
+            while not self._ended.wait(pause):
+                rank = 0
+                try:
+                    rank = self._round(client, holder.job)
+                    complained = False
+                except Exception as error:  # the server may be away for any time, and the job goes on
+                    if not complained:
+                        LOGGER.warning("The place on compute %r cannot be renewed now: %s", self._compute.name, error)
+                    complained = True
+                pause = _TEND_SECONDS * min(rank + 1, _SLOWEST)
+
+    def _round(self, client: SyncPrefectClient, job: str) -> int:
+        """Look after the line, and say that the job lives; returns how many jobs with places came before it."""
+        due = time.monotonic() - self._renewed > _RENEW_SECONDS
+        found = look(client, self._compute, self._renew if due else None, job)
+        if found.ledger.holder(job) is None and not self._ended.is_set():
+            found = look(client, self._compute, self._renew, job)
+            if found.ledger.provisioned > found.capacity:
+                self._say(
+                    f"Compute {self._compute.name!r} was taken for free while its holders could not be heard: "
+                    f"{found.ledger.provisioned} of {found.capacity} instances are in use until a job ends"
+                )
+        self._holder = found.ledger.holder(job) or self._holder
+        if due:
+            self._renewed = time.monotonic()
+        return found.ledger.rank(job)
+
+    def _renew(self, held: Ledger, now: datetime) -> Ledger:
+        mine = self._holder
+        if mine is None or self._ended.is_set():
+            return held
+        if held.holder(mine.job) is not None:
+            return held.renew(mine.job, now)
+        return held.retaken(mine.model_copy(update={"until": now + LEASE}))
 
 
 def take_place(
@@ -109,18 +152,107 @@ def take_place(
     Args:
         client: of the Prefect server.
         compute: the cluster.
-        job_id: of the job.
+        job_id: of the job: that of its flow run.
         shape: what the job needs.
         flow_run: of the job.
-        say: receives what the job is waiting for.
+        say: receives what the job waits for.
 
     Raises prefect.exceptions.Pause once the job is in the line, its flow run Queued: the flow must end at once, and is
     started again when there is room. A flow run that no worker would start again waits here instead. Raises
-    InvalidDocument for a job that the cluster is too small for by now.
+    InvalidDocument for a job that the cluster has become too small for.
     """
-    raise NotImplementedError
+    if compute.capacity is None:
+        return Place(compute, shape.instances, say)
+    arrival = _Arrival(client, compute, job_id, shape, say)
+    found, deadline = arrival.enter(), time.monotonic() + _TRY_SECONDS
+    while (holder := found.ledger.holder(job_id)) is None:
+        late = time.monotonic() > deadline
+        if flow_run.deployment_id is None:
+            arrival.tell(message(compute, found, job_id))
+        elif late or found.ledger.position(job_id) != 1:
+            arrival.queue(found, flow_run)
+        time.sleep(_TEND_SECONDS if late else _POLL_SECONDS)
+        found = arrival.wait()
+    kept = found.ledger.kept_cluster(holder.cluster)
+    return Place(compute, shape.instances, say, holder, kept, arrival.waited(holder))
 
 
-def tend(client: SyncPrefectClient, compute: ComputeCluster) -> Ledger:
-    """Look after the line once: drop who is gone, grant places, start those granted."""
-    raise NotImplementedError
+class _Arrival:
+    """A job that has come for its place."""
+
+    def __init__(
+        self, client: SyncPrefectClient, compute: ComputeCluster, job: str, shape: Shape, say: Callable[[str], None]
+    ) -> None:
+        self._client, self._compute, self._job, self._shape, self._say = client, compute, job, shape, say
+        self._entered = 0.0
+        self._told = ""
+        self._held_before = False
+
+    def enter(self) -> Look:
+        """Come into the line, or go on waiting in it, or claim a place. Raises InvalidDocument."""
+
+        def ask() -> Look:
+            capacity = capacity_of(self._client, self._compute)
+            if self._shape.instances > capacity:
+                raise InvalidDocument(
+                    f"instance_count: {self._shape.instances} is more than compute {self._compute.name!r} has "
+                    f"(max_instances: {capacity})"
+                )
+            return look(self._client, self._compute, lambda held, now: self._step(held, now, capacity), self._job)
+
+        found, self._entered = self._patiently(ask), time.monotonic()
+        return found
+
+    def _step(self, held: Ledger, now: datetime, capacity: int) -> Ledger:
+        mine = held.holder(self._job)
+        self._held_before = mine is not None and mine.claimed
+        return held.enter(self._job, self._shape.instances, self._shape.node_label, capacity, now)
+
+    def wait(self) -> Look:
+        """Look how it is by now; claims a place that the job was granted."""
+        found = self._patiently(lambda: look(self._client, self._compute, job=self._job))
+        if found.ledger.waiter(self._job) is None or time.monotonic() - self._entered > _RENEW_SECONDS:
+            return self.enter()
+        return found
+
+    def waited(self, holder: Holder) -> float:
+        """Seconds in the line; 0 for a job that held its place already when it was started again."""
+        if self._held_before:
+            return 0.0
+        return max(0.0, (ledger.server_now(self._client) - holder.since).total_seconds())
+
+    def tell(self, text: str) -> None:
+        """Say it unless it was said last."""
+        if text != self._told:
+            self._say(text)
+        self._told = text
+
+    def queue(self, found: Look, flow_run: FlowRun) -> None:
+        """Leave the waiting to Prefect. Raises Pause, but for a job that is being cancelled: its process is ended."""
+        self._patiently(lambda: self._queue(found, flow_run))
+
+    def _queue(self, found: Look, flow_run: FlowRun) -> None:
+        current = self._client.read_flow_run(flow_run.id).state
+        if current is not None and current.type != StateType.RUNNING:
+            return
+        state = queued_state(self._compute, found, self._job, ledger.server_now(self._client))
+        # A job without a process is cancelled by the server itself.
+        self._client.request(
+            "PATCH", "/flow_runs/{id}", path_params={"id": flow_run.id}, json={"infrastructure_pid": None}
+        )
+        self._client.set_flow_run_state(flow_run.id, state, force=True)
+        self.tell(message(self._compute, found, self._job))
+        raise Pause(state=state)
+
+    def _patiently(self, call: Callable[[], T]) -> T:
+        """What the call gives, as soon as the server answers."""
+        deadline = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                return call()
+            except (httpx.TransportError, PrefectHTTPStatusError) as error:
+                answered = isinstance(error, PrefectHTTPStatusError) and error.response.status_code < 500
+                if answered or time.monotonic() > deadline:
+                    raise
+                self.tell(f"Asks for a place on compute {self._compute.name!r} again: {error}")
+                time.sleep(1)
