@@ -1,23 +1,19 @@
-"""A running Dask scheduler with its workers: jobs take what is there, and start and stop nothing."""
+"""A Dask scheduler that runs already."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from .cluster_kind import Kind, Shape
+from .cluster_kind import Kind, Shape, as_yaml
 
 
 class AddressKind(Kind):
-    """`type: address`."""
+    """Nothing is started and nothing ended: jobs take the workers that they find."""
 
     provisions = False
 
-    def check(self) -> None:
-        if self.compute.address is None:
-            raise ValueError("type: address needs the address of a Dask scheduler: address: tcp://host:8786")
-
     def cluster(self, shape: Shape) -> tuple[str, dict[str, Any]]:
-        raise NotImplementedError("nothing is started")
+        raise TypeError("nothing is started for a compute of type address")
 
     def render(self, shape: Shape) -> str:
-        return f"Client({str(self.compute.address)!r})\n"
+        return as_yaml({"address": self.compute.address})

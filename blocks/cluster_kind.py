@@ -5,12 +5,25 @@ Rendering is pure: what would be started can be shown and tested without startin
 
 from __future__ import annotations
 
+import importlib.util
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import yaml
+
+from ..scoring.errors import InvalidDocument
+
 if TYPE_CHECKING:
     from .compute import ComputeCluster
+
+DASK_CONFIG: dict[str, Any] = {
+    # One running and none waiting on each thread: a dying worker then blames nobody but the tasks that it was running.
+    "distributed.scheduler.worker-saturation": 1.0,
+    # It looks at every thread each 10 ms, and what is worth knowing happens in the scoring processes.
+    "distributed.worker.profile.enabled": False,
+}
 
 
 @dataclass(frozen=True)
@@ -27,6 +40,11 @@ class Shape:
     """On each node."""
     image: str | None = None
     """That the nodes are to run, where the kind runs containers."""
+    machine: str | None = None
+    """That the nodes are on, where it must be that of the Prefect worker."""
+    nodes: tuple[int, ...] = ()
+    """Numbers of the compute's nodes that are to be had; without them the first ones. Jobs that hold the compute at
+    once must not share a number: on hosts by ssh it is a host, on one machine it is a share of the GPUs."""
 
     @property
     def node_threads(self) -> int:
@@ -36,7 +54,12 @@ class Shape:
     @property
     def node_label(self) -> str:
         """The same for nodes that can serve each other's jobs, however many there are."""
-        return f"{self.node_threads}t-{self.gpus}g-{self.image or ''}"
+        return f"{self.node_threads}t-{self.gpus}g-{self.image or ''}-{self.machine or ''}"
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """Of all nodes."""
+        return self.nodes or tuple(range(self.instances))
 
 
 class Kind(ABC):
@@ -60,13 +83,68 @@ class Kind(ABC):
     def __init__(self, compute: ComputeCluster) -> None:
         self.compute = compute
 
+    @property
+    def keepable(self) -> bool:
+        """Whether other processes can connect to its clusters by their address alone."""
+        return self.provisions and not self.compute.cluster_kwargs.get("security")
+
     def check(self) -> None:  # noqa: B027
         """Refuse a record that can never work. Raises ValueError."""
 
-    @abstractmethod
-    def cluster(self, shape: Shape) -> tuple[str, dict[str, Any]]:
-        """The import path of the Dask cluster class and its keyword arguments, for a cluster of that shape."""
+    def require(self) -> None:
+        """Raises InvalidDocument where a package is missing."""
+        missing = [name for name in self.modules if _is_missing(name)]
+        if missing:
+            raise InvalidDocument(
+                f"compute {self.compute.name!r} of type {self.compute.type} needs a package that is not installed "
+                f"here ({', '.join(missing)}): pip install 'prefect-batch[{self.extra}]'"
+            )
 
     @abstractmethod
+    def cluster(self, shape: Shape) -> tuple[str, dict[str, Any]]:
+        """The import path of the Dask cluster class and its keyword arguments, for a cluster of that shape.
+
+        Raises InvalidDocument for a shape that the record does not allow.
+        """
+
     def render(self, shape: Shape) -> str:
-        """What would be started, as text for a person to read or to apply: a manifest, a job script, arguments."""
+        """What would be started, as text for a person to read or to apply: a manifest, a job script, arguments.
+
+        Raises InvalidDocument for a shape that the record does not allow, and where a package is missing.
+        """
+        path, arguments = self.cluster(shape)
+        return as_yaml({"cluster_class": path, "cluster_kwargs": arguments})
+
+    def over(self, defaults: Mapping[str, Any]) -> dict[str, Any]:
+        """The record's cluster_kwargs over what the kind says; mappings are merged, all else is replaced."""
+        return merged(defaults, self.compute.cluster_kwargs)
+
+
+def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Two mappings in one, at all depths; where both say something, `above` does."""
+    both = dict(below)
+    for key, value in above.items():
+        held = both.get(key)
+        both[key] = merged(held, value) if isinstance(held, dict) and isinstance(value, dict) else value  # pyright: ignore[reportUnknownArgumentType]
+    return both
+
+
+def as_yaml(value: Any) -> str:
+    """As people read it, its keys in the order that they were given."""
+    return yaml.safe_dump(value, sort_keys=False, width=120)
+
+
+def dask_environment() -> dict[str, str]:
+    """The configuration of Dask that schedulers and nodes elsewhere need, as environment variables."""
+    import dask.config
+
+    failures = "distributed.scheduler.allowed-failures"
+    held = DASK_CONFIG | {failures: dask.config.get(failures, 3)}  # pyright: ignore[reportUnknownMemberType]
+    return {f"DASK_{key.upper().replace('.', '__').replace('-', '_')}": str(value) for key, value in held.items()}
+
+
+def _is_missing(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is None
+    except ImportError:
+        return True

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Protocol
+import importlib
+import platform
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal, Protocol, cast
 
 from prefect.blocks.core import Block
 from prefect.client.orchestration import SyncPrefectClient
@@ -11,15 +13,48 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 from ..scoring.errors import AlreadyExists, InvalidDocument, NotFound
 from . import store
+from .cluster_kind import DASK_CONFIG as DASK_CONFIG
+from .cluster_kind import Kind, Shape
 from .documents import validate
 from .names import Name
 
-LOCAL = "local"
-DASK_CONFIG: dict[str, Any] = {
-    # One running and none waiting on each thread: a dying worker then blames nobody but the tasks that it was running.
-    "distributed.scheduler.worker-saturation": 1.0,
-    # It looks at every thread each 10 ms, and what is worth knowing happens in the scoring processes.
-    "distributed.worker.profile.enabled": False,
+LOCAL, ADDRESS = "local", "address"
+MAX_INSTANCES = 4
+"""As Azure ML has it."""
+
+_KINDS = {
+    LOCAL: "local_kind.LocalKind",
+    ADDRESS: "address_kind.AddressKind",
+    "ssh": "ssh_kind.SshKind",
+    "kubernetes": "kubernetes_kind.KubernetesKind",
+    **dict.fromkeys(("slurm", "pbs", "sge", "lsf", "oar", "moab", "htcondor"), "jobqueue_kind.JobqueueKind"),
+    "cloud": "cloud_kind.CloudKind",
+    "dask": "dask_kind.DaskKind",
+}
+KINDS = tuple(_KINDS)
+"""What `type` may be."""
+_KEY_OF = {"address": ADDRESS, "hosts": "ssh", "provider": "cloud", "cluster_class": "dask"}
+"""Keys that one kind needs and no other takes."""
+NO_EFFECT = {
+    "enable_node_public_ip",
+    "identity",
+    "location",
+    "network_settings",
+    "ssh_public_access_enabled",
+    "ssh_settings",
+}
+"""Keys of Azure ML's compute clusters that documents may have."""
+_SECRETS = {
+    "api_key",
+    "api_token",
+    "client_secret",
+    "docker_password",
+    "passphrase",
+    "password",
+    "secret_access_key",
+    "secret_key",
+    "service_account_credentials",
+    "token",
 }
 
 
@@ -43,6 +78,16 @@ def _tier(value: Any) -> Any:
     return {"Dedicated": "dedicated", "LowPriority": "low_priority"}.get(str(value), value)
 
 
+def _most(data: dict[str, Any]) -> int | None:
+    match data.get("type"):
+        case "address":
+            return None
+        case "ssh":
+            return len(data.get("hosts") or ()) or None
+        case _:
+            return MAX_INSTANCES
+
+
 class Chaos(BaseModel):
     """Nodes that are taken away on a schedule, as a cloud takes back what it sells cheaply. For tests."""
 
@@ -61,12 +106,37 @@ class ComputeCluster(Block):
     _block_type_slug = "compute-cluster"
 
     name: Name
-    type: Annotated[Literal["local", "address"], BeforeValidator(_kind)] = "local"
+    type: Annotated[
+        Literal[
+            "local",
+            "address",
+            "ssh",
+            "kubernetes",
+            "slurm",
+            "pbs",
+            "sge",
+            "lsf",
+            "oar",
+            "moab",
+            "htcondor",
+            "cloud",
+            "dask",
+        ],
+        BeforeValidator(_kind),
+    ] = "local"
     description: str | None = None
+    tags: dict[str, str] = Field(default_factory=dict)
     address: str | None = Field(default=None, description="Of a running Dask scheduler: tcp://host:8786.")
-    size: str | None = Field(default=None, description="Machine size.")
+    hosts: list[str] = Field(default_factory=list, description="Machines to reach by ssh, each one instance.")
+    provider: str | None = Field(default=None, description="Of the cloud: aws, azure, gcp, digitalocean or hetzner.")
+    cluster_class: str | None = Field(default=None, description="Import path of a Dask cluster class.")
+    size: str | None = Field(default=None, description="Machine type, for type cloud; elsewhere of no effect.")
     min_instances: int = Field(default=0, ge=0, description="Instances that are kept once they are there.")
-    max_instances: int = Field(default=4, ge=1, description="Instances of all jobs together; further jobs wait.")
+    max_instances: Annotated[int, Field(ge=1)] | None = Field(
+        default_factory=_most,
+        description="Instances of all jobs together; further jobs wait. Without a bound where this is null, as it is "
+        "by default for a running scheduler.",
+    )
     idle_time_before_scale_down: int = Field(
         default=120, ge=0, description="Seconds that instances are kept after a job, for the next one."
     )
@@ -80,49 +150,90 @@ class ComputeCluster(Block):
     chaos: Chaos | None = None
 
     @model_validator(mode="after")
-    def _address_when_needed(self) -> ComputeCluster:
-        if (self.type == "address") != (self.address is not None):
-            raise ValueError("address goes with type: address, and only with it")
-        if self.min_instances > self.max_instances:
+    def _check_kind(self) -> ComputeCluster:
+        for key, kind in _KEY_OF.items():
+            if (self.type == kind) != bool(getattr(self, key)):
+                raise ValueError(f"{key} goes with type: {kind}, and only with it")
+        if self.max_instances is not None and self.min_instances > self.max_instances:
             raise ValueError(f"min_instances: {self.min_instances} is more than max_instances: {self.max_instances}")
+        if secret := next(_secrets(self.cluster_kwargs, "cluster_kwargs"), None):
+            raise ValueError(
+                f"{secret}: whoever reads the compute would read it; give it to the Prefect worker, in an environment "
+                "variable or a file that the cluster class knows"
+            )
+        self.kind().check()
         return self
+
+    @property
+    def capacity(self) -> int | None:
+        """Instances of all jobs together; None: without a bound."""
+        return self.max_instances
+
+    @property
+    def keeps(self) -> bool:
+        """Whether a job's instances are kept for the next one."""
+        return (self.min_instances > 0 or self.idle_time_before_scale_down > 0) and self.kind().keepable
+
+    def kind(self) -> Kind:
+        """What its type says and does."""
+        module, _, name = _KINDS[self.type].partition(".")
+        return getattr(importlib.import_module(f".{module}", __package__), name)(self)
+
+    def shape(self, settings: Capacity, threads: int = 1, image: str | None = None) -> Shape:
+        """What a job with these settings needs.
+
+        Args:
+            settings: of the job.
+            threads: Dask threads for each of its scoring processes or steps.
+            image: that its nodes are to run, where the kind runs containers.
+        """
+        kind = self.kind()
+        return Shape(
+            instances=settings.instance_count,
+            processes=settings.max_concurrency_per_instance,
+            threads=threads,
+            gpus=self.gpus_per_instance,
+            image=image if kind.runs_containers else None,
+            machine=platform.node() if kind.on_this_machine else None,
+        )
 
     def check(self, settings: Capacity) -> None:
         """Refuse a job that the cluster can never hold. Raises InvalidDocument."""
-        if self.type == LOCAL and settings.instance_count > self.max_instances:
+        if self.capacity is not None and settings.instance_count > self.capacity:
             raise InvalidDocument(
                 f"instance_count: {settings.instance_count} is more than compute {self.name!r} has "
-                f"(max_instances: {self.max_instances})"
+                f"(max_instances: {self.capacity})"
             )
 
     def runner_arguments(self, settings: Capacity, threads: int = 1) -> dict[str, Any]:
-        """Arguments of DaskTaskRunner for a job with these settings.
-
-        On a local cluster an instance is one Dask worker, with `threads` threads for each of its scoring processes
-        or steps.
-        """
-        if self.type == "address":
+        """Arguments of DaskTaskRunner for a job with these settings."""
+        if self.type == ADDRESS:
             return {"address": self.address}
-        return {
-            "cluster_class": "distributed.LocalCluster",
-            "cluster_kwargs": {
-                "n_workers": settings.instance_count,
-                "threads_per_worker": settings.max_concurrency_per_instance * threads,
-                "processes": True,
-                "dashboard_address": ":0",
-                "memory_limit": 0,
-            },
-        }
+        path, arguments = self.kind().cluster(self.shape(settings, threads))
+        return {"cluster_class": path, "cluster_kwargs": arguments}
+
+
+def _secrets(value: Any, where: str) -> Iterator[str]:
+    """Keys, at any depth, that stand for a secret."""
+    if isinstance(value, dict):
+        for key, inner in cast(dict[str, Any], value).items():
+            if key in _SECRETS and inner:
+                yield f"{where}.{key}"
+            yield from _secrets(inner, f"{where}.{key}")
+    elif isinstance(value, list):
+        for inner in cast(list[Any], value):
+            yield from _secrets(inner, where)
 
 
 def builtin_local() -> ComputeCluster:
-    """The compute named `local`, there without being made: this machine, without a bound on instances."""
-    return ComputeCluster(name=LOCAL, max_instances=1_000_000)
+    """The compute named `local`, there without being made: this machine, without a bound and without keeping."""
+    return ComputeCluster(name=LOCAL, max_instances=None, idle_time_before_scale_down=0)
 
 
 def parse_compute(data: Mapping[str, Any], where: str) -> ComputeCluster:
     """A compute as its user wrote it, with Azure ML's keys. Raises InvalidDocument, which begins with `where`."""
-    return validate(ComputeCluster, data, where, set(ComputeCluster.model_fields))
+    kept = {key: value for key, value in data.items() if key not in NO_EFFECT}
+    return validate(ComputeCluster, kept, where, set(ComputeCluster.model_fields))
 
 
 def find_compute(client: SyncPrefectClient, name: str) -> ComputeCluster:
