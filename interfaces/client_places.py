@@ -80,8 +80,15 @@ class ComputeOperations:
         with self._connection.open() as client:
             return [_compute(block) for block in list_computes(client)]
 
+    def stop(self, name: str) -> int:
+        """End the Dask clusters of a compute that are kept for a next job; returns their number. Raises NotFound."""
+        from ..flows.provision import stop_kept  # which imports Dask
+
+        with self._connection.open() as client:
+            return stop_kept(client, find_compute(client, name.lower()).name)
+
     def begin_delete(self, name: str) -> Poller[None]:
-        """Delete a compute's record; what runs on it goes on. Raises NotFound."""
+        """Delete a compute's record; jobs that run on it go on, and what is kept of it ends. Raises NotFound."""
         with self._connection.open() as client:
             store.delete(ComputeCluster, name.lower(), client)
         return Poller(None)

@@ -227,17 +227,39 @@ class PipelineComponentBatchDeployment(_Deployment):
 
 @dataclass(kw_only=True)
 class AmlCompute(Entity):
-    """A compute: processes on the worker's machine, or with an `address` a running Dask cluster."""
+    """A compute: processes on the worker's machine, or what `type` says; with an `address` a running Dask cluster.
+
+    Keys of Azure ML's that mean nothing here are taken, and have no effect.
+    """
 
     name: str
     type: str = "amlcompute"
     description: str | None = None
+    tags: dict[str, str] | None = None
     address: str | None = None
+    hosts: list[str] | None = None
+    provider: str | None = None
+    cluster_class: str | None = None
     size: str | None = None
+    """The type of machine in a cloud; elsewhere of no effect."""
     min_instances: int | None = None
     max_instances: int | None = None
     idle_time_before_scale_down: int | None = None
+    """Seconds."""
     tier: str | None = None
+    gpus_per_instance: int | None = None
+    price_per_instance_hour: float | None = None
+    currency: str | None = None
+    cluster_kwargs: dict[str, Any] | None = None
+    chaos: dict[str, Any] | None = None
+    """Takes nodes away on a schedule, for tests: `interval` in seconds, `nodes`, `away`, `seed`."""
+    identity: Any = None
+    """Of no effect, as all that follow."""
+    location: str | None = None
+    network_settings: Any = None
+    ssh_settings: Any = None
+    ssh_public_access_enabled: bool | None = None
+    enable_node_public_ip: bool | None = None
 
     def document(self) -> dict[str, Any]:
         held = super().document()

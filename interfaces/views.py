@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ..blocks.datastore import Datastore
     from ..blocks.deployment import Deployment
     from ..blocks.endpoint import BatchEndpoint
+    from ..blocks.places import Ledger
     from ..blocks.versions import Versioned
     from ..flows.costs import Cost
     from ..flows.pipeline_job import AnyJob
@@ -44,9 +45,19 @@ def of_deployment(deployment: Deployment) -> dict[str, Any]:
     return {"id": f"{deployment.endpoint_name}/{deployment.name}", **keys_of(deployment)}
 
 
-def of_compute(compute: ComputeCluster) -> dict[str, Any]:
-    """`id` is what a deployment's `compute` takes."""
-    return {"id": f"azureml:{compute.name}", **keys_of(compute)}
+def of_compute(compute: ComputeCluster, held: Ledger | None = None) -> dict[str, Any]:
+    """`id` is what a deployment's `compute` takes. `held`: who has instances of it, for one with a bound."""
+    about = {"id": f"azureml:{compute.name}", **keys_of(compute)}
+    if held is None:
+        return about
+    return about | {
+        "instances_in_use": sum(holder.instances for holder in held.holders),
+        "instances_kept": sum(kept.instances for kept in held.kept if kept.job is None),
+        "jobs": [{"id": holder.job, "instances": holder.instances} for holder in held.holders],
+        "jobs_waiting": [
+            {"id": waiter.job, "instances": waiter.instances, "since": waiter.since.isoformat()} for waiter in held.line
+        ],
+    }
 
 
 def of_datastore(datastore: Datastore, default: bool) -> dict[str, Any]:
