@@ -11,13 +11,22 @@ from pydantic import Field, field_validator
 from ..scoring.errors import InvalidDocument
 from .deployment_version import DeploymentVersion
 from .documents import validate
+from .environment import EnvironmentSpec
 from .interface import ModelType
 from .model_params import ParamsSchema
 from .names import strip_reference
 from .settings import Document, InstanceCount, ModelSettings
 from .snapshot import Snapshot
 
-_SYSTEM_KEYS = {"version", "created_at", "model_snapshot", "code_snapshot", "params_schema"}
+_SYSTEM_KEYS = {
+    "version",
+    "created_at",
+    "model_snapshot",
+    "code_snapshot",
+    "params_schema",
+    "environment_spec",
+    "model_environment",
+}
 _SETTINGS_KEYS = set(ModelSettings.model_fields)
 _FLAT_KEYS = _SETTINGS_KEYS - {"instance_count", "output_format", "output_compression", "output_columns"}
 
@@ -60,18 +69,29 @@ class ModelDeployment(DeploymentVersion):
     type: Literal["model"] = "model"
     model: str | ModelSource | None = Field(default=None, description="A folder or file, or a registered model.")
     code_configuration: CodeConfiguration | None = None
-    environment: str | dict[str, Any] | None = Field(default=None, description="Recorded; jobs use the worker's.")
+    environment: str | dict[str, Any] | None = Field(
+        default=None, description="What jobs run in: current (the worker's Python), model, or an environment."
+    )
     compute: str = Field(default="local", description="Name of a Compute Cluster.")
     resources: Resources | None = None
     settings: ModelSettings = Field(default_factory=ModelSettings)
     model_snapshot: Snapshot | None = None
     code_snapshot: Snapshot | None = None
     params_schema: ParamsSchema | None = Field(default=None, description="Parameters of the model; null if not known.")
+    environment_spec: EnvironmentSpec | None = Field(
+        default=None, description="What the environment came to; null for the worker's."
+    )
+    model_environment: EnvironmentSpec | None = Field(default=None, description="What the model was logged with.")
 
     @field_validator("compute")
     @classmethod
     def _compute_name(cls, value: str) -> str:
         return strip_reference(value)
+
+    @property
+    def image(self) -> str | None:
+        """The image that nodes are to run, where the compute runs containers."""
+        return self.environment_spec.image if self.environment_spec is not None else None
 
     @property
     def model_reference(self) -> str | None:

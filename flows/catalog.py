@@ -26,6 +26,7 @@ from ..blocks.model_source import local_copy, mlflow_folder
 from ..blocks.snapshot import take
 from ..scoring.errors import AlreadyExists, BatchError, InvalidDocument, NotFound
 from .automation import apply_automation, check_automation, remove_triggers
+from .environment_source import check_image, find_spec, recorded_by, wants_model
 from .pipeline_source import with_pipeline
 from .publication import publish, published
 
@@ -123,8 +124,11 @@ def deploy(client: SyncPrefectClient, deployment: Deployment, path: Path, set_de
     store.load(BatchEndpoint, deployment.endpoint_name, client)
     datastore = default_datastore(client)
     if isinstance(deployment, ModelDeployment):
-        find_compute(client, deployment.compute).check(deployment.settings)
-        stored: Deployment = create_version(client, take_snapshots(deployment, path, datastore))
+        compute = find_compute(client, deployment.compute)
+        compute.check(deployment.settings)
+        whole = take_snapshots(client, deployment, path, datastore)
+        check_image(whole, compute, str(path))
+        stored: Deployment = create_version(client, whole)
     else:
         pipeline = with_pipeline(client, deployment, path, datastore)
         find_compute(client, pipeline.compute).check(pipeline.settings)
@@ -136,8 +140,19 @@ def deploy(client: SyncPrefectClient, deployment: Deployment, path: Path, set_de
     return stored
 
 
-def take_snapshots(deployment: ModelDeployment, path: Path, datastore: Datastore) -> ModelDeployment:
-    """The deployment with its code and its model copied to the datastore. Raises InvalidDocument, NotFound."""
+def take_snapshots(
+    client: SyncPrefectClient | None, deployment: ModelDeployment, path: Path, datastore: Datastore
+) -> ModelDeployment:
+    """The deployment with its code and its model copied to the datastore, and its environment read.
+
+    Args:
+        client: of the Prefect server; None for a trial run without one.
+        deployment: as its user wrote it.
+        path: what messages call it; relative paths in it start from this path's folder.
+        datastore: where copies go.
+
+    Raises InvalidDocument, NotFound.
+    """
     update: dict[str, Any] = {}
     beside = path.resolve().parent
     code = deployment.code_configuration
@@ -146,15 +161,19 @@ def take_snapshots(deployment: ModelDeployment, path: Path, datastore: Datastore
         update["params_schema"] = params_of((beside / code.code / code.scoring_script).resolve(), None)
     if (reference := deployment.model_reference) is not None:
         with local_copy(reference, beside) as (model, name):
-            if code is None and (not model.is_dir() or mlflow_folder(model) is None):
+            mlflow = mlflow_folder(model)
+            if code is None and mlflow is None:
                 raise InvalidDocument(
                     f"{path}: model: {reference!r} is not an MLflow model (no MLmodel file in it): "
                     "add code_configuration with a scoring script"
                 )
             update["model_snapshot"] = take(model, datastore, name)
             if code is None:
-                update["params_schema"] = params_of(None, mlflow_folder(model))
-    return deployment.model_copy(update=update)
+                update["params_schema"] = params_of(None, mlflow)
+            if mlflow is not None:
+                update["model_environment"] = recorded_by(mlflow, wants_model(deployment), str(path))
+    whole = deployment.model_copy(update=update)
+    return whole.model_copy(update={"environment_spec": find_spec(client, whole, str(path), beside)})
 
 
 def remove_deployment(client: SyncPrefectClient, endpoint: str, name: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from prefect.client.orchestration import SyncPrefectClient
@@ -12,6 +13,7 @@ from ..blocks.deployment import Deployment, create_version, find_deployment, par
 from ..blocks.documents import merged
 from ..blocks.model_deployment import ModelDeployment
 from ..scoring.errors import InvalidDocument
+from .environment_source import check_image, find_spec
 from .publication import publish
 
 _CHANGEABLE = {
@@ -36,8 +38,12 @@ def update_deployment(client: SyncPrefectClient, endpoint: str, name: str, chang
     source = {"model": "kept"} if isinstance(held, ModelDeployment) else {"flow": "kept.py:kept"}
     parsed = parse_deployment({**data, **source}, "--set")
     new = held.model_copy(update={key: getattr(parsed, key) for key in allowed})
-    find_compute(client, new.compute).check(new.settings)
+    compute = find_compute(client, new.compute)
+    compute.check(new.settings)
     if isinstance(new, ModelDeployment):  # each branch has one type, as the call must
+        if "environment" in changes:
+            new = new.model_copy(update={"environment_spec": find_spec(client, new, "--set", Path.cwd())})
+        check_image(new, compute, "--set")
         stored: Deployment = create_version(client, new)
     else:
         stored = create_version(client, new)

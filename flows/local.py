@@ -9,6 +9,7 @@ from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from ..scoring import slots
 from ..scoring.shard import Receipt
 from . import run_step
+from .environments import prepare_here
 from .job import Job
 from .mapping import Report
 from .pipeline_job import PipelineJob
@@ -49,12 +50,15 @@ class ThreadMapper:
 
 
 def run_local(job: Job, report: Report, logger: logging.Logger) -> Summary:
-    """Run a recorded job on this machine."""
+    """Run a recorded job on this machine. Raises JobFailed where its environment cannot be built."""
+    warnings = prepare_here(job, logger.info)
+    for warning in warnings:
+        logger.warning(warning)
 
     def mapper(plan: Plan, run: int) -> ThreadMapper:
         return ThreadMapper(job, run, logger)
 
-    return score_job(job, mapper, report)
+    return score_job(job, mapper, report, warnings=warnings)
 
 
 class ThreadStepper:

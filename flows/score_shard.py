@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 from ..blocks.compute import LOCAL
@@ -18,6 +18,8 @@ from ..scoring.contract import ScoringSpec
 from ..scoring.errors import BatchError, InvalidDocument
 from ..scoring.gpus import Gpus
 from ..scoring.log_pump import LogSink
+from ..scoring.venv import Interpreter
+from .environments import interpreter_of
 from .job import Job
 from .plan import Plan, Shard
 
@@ -35,12 +37,14 @@ def score_shard(reference: str, number: int, run: int, sink: LogSink | None) -> 
     """Score shard `number` of the job whose folder `reference` names, with this process's slots."""
     job, plan = _job(reference)
     shard = plan.shards[number]
+    # Not in _make_slots: a node that came late builds here for minutes, and other jobs of its are not to wait.
+    interpreter = interpreter_of(job, (lambda line: None) if sink is None else partial(sink, logging.INFO))
     return scoring.score_shard(
         job=job.folder,
         shard=number,
         run=run,
         mini_batches=plan.read(job.folder, shard),
-        slots=slots.of_job(reference, lambda: _make_slots(job, plan, run)),
+        slots=slots.of_job(reference, lambda: _make_slots(job, plan, run, interpreter)),
         retry=_retry(job),
         failures_allowed=job.settings.failures_allowed(plan.items),
         sink=sink,
@@ -57,10 +61,10 @@ def _retry(job: Job) -> scoring.RetrySettings:
     return scoring.RetrySettings(retry.max_retries, retry.timeout)
 
 
-def _make_slots(job: Job, plan: Plan, run: int) -> slots.Slots:
+def _make_slots(job: Job, plan: Plan, run: int, interpreter: Interpreter | None) -> slots.Slots:
     return slots.Slots(
         job.folder,
-        scoring_spec(job),
+        scoring_spec(job, interpreter),
         init_timeout=3 * job.settings.retry_settings.timeout + 30,
         output=job.output_folder,
         capacity=job.settings.max_concurrency_per_instance,
@@ -71,7 +75,7 @@ def _make_slots(job: Job, plan: Plan, run: int) -> slots.Slots:
     )
 
 
-def scoring_spec(job: Job) -> ScoringSpec:
+def scoring_spec(job: Job, interpreter: Interpreter | None = None) -> ScoringSpec:
     """What the job's scoring processes load, as local paths on this machine. Raises InvalidDocument."""
     deployment, settings = job.deployment, job.settings
     model_dir = fetch(deployment.model_snapshot) if deployment.model_snapshot else None
@@ -95,6 +99,7 @@ def scoring_spec(job: Job) -> ScoringSpec:
         environment_variables=settings.environment_variables,
         params=job.params,
         output_columns=settings.output_columns.model_dump() if settings.output_columns else {},
+        python=interpreter.executable if interpreter is not None else None,
     )
 
 

@@ -44,7 +44,7 @@ def run_deployment(deployment: ModelDeployment, file: Path, call: dict[str, Any]
         job = make_job(
             None,
             f"local-{uuid4().hex[:8]}",
-            take_snapshots(deployment, file, Datastore(url=snapshots)),
+            take_snapshots(None, deployment, file, Datastore(url=snapshots)),
             builtin_local(),
             folder.url,
             call.get("inputs", {}),

@@ -29,6 +29,8 @@ class ScoringSpec:
     """The job's literal inputs: keyword arguments of run(), `params` of an MLflow model's predict()."""
     output_columns: dict[str, Any] = field(default_factory=dict[str, Any])
     """What goes into the output beside the prediction, as blocks/settings.py says."""
+    python: str | None = None
+    """The Python that it runs in, as a path; None for the worker's own."""
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

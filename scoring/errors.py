@@ -9,7 +9,8 @@ BatchError                      what a user sees as one line
 ├── NoServer                    no Prefect server is configured, or it does not answer
 ├── NoItems                     an input without a single file to score
 ├── JobFailed                   a job that ended without its output
-│   └── InitFailed              the deployment's init() never succeeded
+│   ├── InitFailed              the deployment's init() never succeeded
+│   └── BuildFailed             the environment of the scoring processes could not be built
 ├── StorageFailed               a storage that cannot be reached, or refuses for reasons of its own
 ├── Unreadable                  a file that is no input for the model
 ├── JobReleased                 a process was asked for, or still ran, after its job was over
@@ -69,6 +70,10 @@ class JobFailed(BatchError):
 
 class InitFailed(JobFailed):
     """The scoring process could not be started: init() failed."""
+
+
+class BuildFailed(JobFailed):
+    """The environment of the scoring processes could not be built."""
 
 
 class StorageFailed(BatchError):

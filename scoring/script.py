@@ -15,16 +15,18 @@ import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path, PurePath
 from types import ModuleType
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import pandas as pd
 
 from . import rows
-from .columns import OutputColumns, join_script
 from .contract import ItemError, Scored, ScoringSpec
 from .encoded import Chunk
 from .errors import InitFailed
 from .items import LocalItem
+
+if TYPE_CHECKING:
+    from .columns import OutputColumns
 
 
 class ScriptScorer:
@@ -35,7 +37,7 @@ class ScriptScorer:
         self.spec = spec
         self.run: Callable[..., Any] = _function(module, "run", spec)
         self.params = _asked_for(self.run, spec.params)
-        self.asked = OutputColumns(**spec.output_columns) if spec.output_columns else None
+        self.asked = _asked_columns(spec)
         self._shutdown: Callable[[], Any] | None = getattr(module, "shutdown", None)
         init: Callable[[], Any] = _function(module, "init", spec)
         init()
@@ -45,6 +47,8 @@ class ScriptScorer:
         result = rows.check(self.run([item.path for item in items], **self.params))
         count = len(result)
         if self.asked is not None and self.spec.output_action != "summary_only":
+            from .columns import join_script
+
             result = join_script(result, items, self.asked, self.spec.output_format)
             if self.asked.joins:  # a row for each row or each file: none is missing
                 return Scored(chunk=rows.encode(result, self.spec.output_format))
@@ -57,6 +61,15 @@ class ScriptScorer:
     def shutdown(self) -> None:
         if self._shutdown is not None:
             self._shutdown()
+
+
+def _asked_columns(spec: ScoringSpec) -> OutputColumns | None:
+    """Without output_columns a script needs no pyarrow."""
+    if not spec.output_columns:
+        return None
+    from .columns import OutputColumns
+
+    return OutputColumns(**spec.output_columns)
 
 
 def _load(code_dir: Path, script: str) -> ModuleType:

@@ -17,7 +17,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
-from . import messages
+from . import builder, messages
 from .children import pipe, signal_name
 from .contract import ItemError, Scored, ScoringSpec
 from .encoded import Chunk
@@ -115,7 +115,7 @@ class ScoringProcess:
             if self._closed:
                 raise JobReleased
             try:
-                child = self._child = _Child(self._environment(), self._pump_log)
+                child = self._child = _Child(self._command(), self._environment(), self._pump_log)
             except OSError as error:
                 raise InitFailed(f"no scoring process could be started: {error}") from error
         try:
@@ -168,8 +168,15 @@ class ScoringProcess:
             return ProcessDied(f"the scoring process was killed by {signal_name(-code)}{hint}")
         return ProcessDied(f"the scoring process exited with code {code}")
 
+    def _command(self) -> list[str]:
+        if self.spec.python is None:
+            return [sys.executable, "-P", "-m", f"{__package__}.process"]
+        return [self.spec.python, str(Path(__file__).with_name("bootstrap.py"))]
+
     def _environment(self) -> dict[str, str]:
         environment = {**_ONE_THREAD, **os.environ, "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+        if self.spec.python is not None:
+            environment = builder.within(self.spec.python, environment)
         if self.spec.model_dir:
             environment["AZUREML_MODEL_DIR"] = self.spec.model_dir
         if self.spec.output_dir:
@@ -188,13 +195,13 @@ class ScoringProcess:
 class _Child:
     """One child and the pipes to it. Reading, writing and close() are for one thread at a time."""
 
-    def __init__(self, environment: dict[str, str], pump: Callable[[IO[bytes], int], None]) -> None:
+    def __init__(self, command: list[str], environment: dict[str, str], pump: Callable[[IO[bytes], int], None]) -> None:
         with ExitStack() as theirs, ExitStack() as ours:
             requests, self._requests = pipe(theirs, ours)
             self._replies, replies = pipe(ours, theirs)
             lifeline, _ = pipe(theirs, ours)
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", f"{__package__}.process", str(requests), str(replies), str(lifeline)],
+                [*command, str(requests), str(replies), str(lifeline)],
                 pass_fds=(requests, replies, lifeline),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
