@@ -29,7 +29,7 @@ _WRITERS = 100
 """Changes that an entry remembers the writers of."""
 _SAME_CLOCK = timedelta(seconds=1.5)
 """The server tells its time in whole seconds."""
-_PAUSE = 0.02
+_PAUSE = 0.05
 _ids: dict[str, tuple[UUID, UUID]] = {}
 _offsets: dict[str, timedelta] = {}
 

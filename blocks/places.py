@@ -25,7 +25,7 @@ class Waiter(BaseModel):
     until: datetime
     """When a job that waits in its own process, not at Prefect, counts as gone unless it is heard of."""
     absent: bool = False
-    """It was granted its place and did not come: it keeps its turn, and stops nobody until it is there."""
+    """It was called and did not come: it keeps its turn, and stops nobody until it is there."""
 
 
 class Holder(BaseModel):
@@ -230,6 +230,15 @@ class Ledger(BaseModel):
             )
             granted.append(waiter)
         return ledger, granted
+
+    def with_absent_above(self, capacity: int) -> Ledger:
+        """Jobs that the cluster has become too small for are called, to be told so, and stop nobody."""
+        return self._with(
+            line=[
+                waiter.model_copy(update={"absent": True}) if waiter.instances > capacity else waiter
+                for waiter in self.line
+            ]
+        )
 
     def _suitable(self, waiter: Waiter) -> KeptCluster | None:
         """The idle cluster with the job's kind of nodes that is nearest to its size."""

@@ -32,8 +32,8 @@ LOGGER = logging.getLogger(__name__)
 T = TypeVar("T")
 _TEND_SECONDS = 2.0
 """How often the line is looked after."""
-_SLOWEST = 5
-"""Of the jobs with places, the first looks each two seconds, the second each four, and so on, to so many times two."""
+_SLOWER, _SLOWEST = 3, 5
+"""Of many jobs with places, the first three look so often, the next three half as often, and so on, to a fifth."""
 _RENEW_SECONDS = LEASE.total_seconds() / 3
 _TRY_SECONDS = 3.0
 """How long the first in the line waits in its process, as room may come at once."""
@@ -112,7 +112,7 @@ class Place:
                     if not complained:
                         LOGGER.warning("The place on compute %r cannot be renewed now: %s", self._compute.name, error)
                     complained = True
-                pause = _TEND_SECONDS * min(rank + 1, _SLOWEST)
+                pause = _TEND_SECONDS * min(1 + rank // _SLOWER, _SLOWEST)
 
     def _round(self, client: SyncPrefectClient, job: str) -> int:
         """Look after the line, and say that the job lives; returns how many jobs with places came before it."""
@@ -186,7 +186,7 @@ class _Arrival:
         self._client, self._compute, self._job, self._shape, self._say = client, compute, job, shape, say
         self._entered = 0.0
         self._told = ""
-        self._held_before = False
+        self._queued = False
 
     def enter(self) -> Look:
         """Come into the line, or go on waiting in it, or claim a place. Raises InvalidDocument."""
@@ -205,7 +205,7 @@ class _Arrival:
 
     def _step(self, held: Ledger, now: datetime, capacity: int) -> Ledger:
         mine = held.holder(self._job)
-        self._held_before = mine is not None and mine.claimed
+        self._queued = held.waiter(self._job) is not None or (mine is not None and not mine.claimed)
         return held.enter(self._job, self._shape.instances, self._shape.node_label, capacity, now)
 
     def wait(self) -> Look:
@@ -216,8 +216,8 @@ class _Arrival:
         return found
 
     def waited(self, holder: Holder) -> float:
-        """Seconds in the line; 0 for a job that held its place already when it was started again."""
-        if self._held_before:
+        """Seconds in the line; 0 for a job that had its place at once, or still from before it was started again."""
+        if not self._queued:
             return 0.0
         return max(0.0, (ledger.server_now(self._client) - holder.since).total_seconds())
 

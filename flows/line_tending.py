@@ -70,23 +70,19 @@ def look(client: SyncPrefectClient, compute: ComputeCluster, step: Step | None =
     capacity = capacity_of(client, compute)
     asked = {other for other in held.jobs if other != job}
     runs = _runs(client, asked)
-    refused: list[str] = []
     granted: list[str] = []
 
     def whole(found: Ledger, now: datetime) -> Ledger:
         swept = found.without(_gone(found, runs, asked, now)).without_expired(now)
-        refused[:] = [waiter.job for waiter in swept.line if waiter.instances > capacity]
-        changed = swept.without(refused)
-        if step is not None:
-            changed = step(changed, now)
-        after, places = changed.promoted(capacity, now)
+        changed = swept if step is None else step(swept, now)
+        after, places = changed.with_absent_above(capacity).promoted(capacity, now)
         granted[:] = [waiter.job for waiter in places]
         return after
 
     now = ledger.server_now(client)
     if step is not None or whole(held, now) != held:
         held = ledger.change(client, compute.name, whole)
-    started = [*granted, *refused, *_called(held, now)]
+    started = [*granted, *_called(held, now)]
     settled = [_start(client, compute, runs[job], now) for job in dict.fromkeys(started) if job in runs]
     _put_off(client, compute, Look(held, capacity), runs, now, held.rank(job))
     return Look(held, capacity, not all(settled))
