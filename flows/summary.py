@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..scoring.errors import BatchError
 from ..scoring.storage import Folder
 from .job import Job
 from .usage import Consumption, read_usages
@@ -54,12 +56,15 @@ def read_summary(job: Job) -> Summary | None:
 def settle(folder: Folder) -> None:
     """Bring what a summary says of instances up to date, once they were given back and their last record is written.
 
-    For jobs of both kinds; a job without a summary is fine.
+    For jobs of both kinds; a job without a summary is fine. Never raises: the job has ended as it has.
     """
-    if (held := _read_raw(folder)) is not None:
-        consumed = Consumption.within(held)
-        consumed.count(read_usages(folder))
-        folder.put(SUMMARY, json.dumps(held | consumed.as_dict(), indent=1).encode())
+    try:
+        if (held := _read_raw(folder)) is not None:
+            consumed = Consumption.within(held)
+            consumed.count(read_usages(folder))
+            folder.put(SUMMARY, json.dumps(held | consumed.as_dict(), indent=1).encode())
+    except (BatchError, OSError) as error:
+        logging.getLogger(__name__).warning("%s was not brought up to date: %s", folder.file_url(SUMMARY), error)
 
 
 def read_consumption(folder: Folder, runs: int) -> Consumption | None:

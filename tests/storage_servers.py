@@ -141,9 +141,9 @@ def new_container(endpoint_url: str) -> AzureContainer:
     return made
 
 
-def s3_server(logs: Path) -> AbstractContextManager[str]:
-    """A context with the endpoint URL of a running S3 server."""
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", "0"]
+def s3_server(logs: Path, address: str = "127.0.0.1") -> AbstractContextManager[str]:
+    """A context with the endpoint URL of a running S3 server, which listens on that address of this machine."""
+    command = [sys.executable, "-m", "moto.server", "-H", address, "-p", "0"]
     return _running(command, logs / "s3.log", r"Running on (http://\S+)")
 
 
