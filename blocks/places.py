@@ -41,6 +41,8 @@ class Holder(BaseModel):
     """False while its flow run is still to come for it."""
     cluster: str | None = None
     """The kept cluster that it was given."""
+    spared: bool = False
+    """Its time was made longer, as the server had been away."""
 
 
 class KeptCluster(BaseModel):
@@ -55,6 +57,8 @@ class KeptCluster(BaseModel):
     """The job that has it; None while it is idle."""
     leaving: bool = False
     """It is to make room: nobody is given it any more."""
+    spared: bool = False
+    """As of a holder."""
 
 
 class Ledger(BaseModel):
@@ -132,11 +136,9 @@ class Ledger(BaseModel):
     def renew(self, job: str, now: datetime, lease: timedelta = LEASE) -> Ledger:
         """The job lives: its place is its own, or its wait goes on. Nothing for a job that is not there."""
         later = {"until": now + lease}
+        claimed = later | {"claimed": True, "spared": False}
         return self._with(
-            holders=[
-                entry.model_copy(update=later | {"claimed": True}) if entry.job == job else entry
-                for entry in self.holders
-            ],
+            holders=[entry.model_copy(update=claimed) if entry.job == job else entry for entry in self.holders],
             line=[entry.model_copy(update=later) if entry.job == job else entry for entry in self.line],
         )
 
@@ -172,15 +174,15 @@ class Ledger(BaseModel):
     def without_expired(self, now: datetime, lease: timedelta = LEASE) -> Ledger:
         """Holders and kept clusters that were not heard of have gone; who did not claim a place is back in the line.
 
-        When nobody at all was heard of for half a lease, it was the server that was away: all get that long again.
+        When nobody at all was heard of for half a lease, the server was away rather: all get that long again, once.
         """
         if self.at is not None and now - self.at > _SILENCE:
-            until = now + _SILENCE
-            return self._with(
-                holders=[_until(holder, until) if holder.claimed else holder for holder in self.holders],
-                kept=[_until(kept, until) for kept in self.kept],
-                at=now,
+            spared = self._with(
+                holders=[_spared(holder, now) if holder.claimed else holder for holder in self.holders],
+                kept=[_spared(kept, now) for kept in self.kept],
+                at=None,
             )
+            return spared.without_expired(now, lease)
         gone = [holder for holder in self.holders if holder.until < now]
         back = [
             Waiter(
@@ -274,7 +276,7 @@ class Ledger(BaseModel):
 
     def with_kept_seen(self, cluster: str, instances: int, now: datetime, lease: timedelta = LEASE) -> Ledger:
         """The kept cluster lives, with so many instances. Nothing if it is not there."""
-        seen = {"until": now + lease, "instances": instances}
+        seen = {"until": now + lease, "instances": instances, "spared": False}
         return self._with(kept=[kept.model_copy(update=seen) if kept.id == cluster else kept for kept in self.kept])
 
     def without_kept(self, cluster: str) -> Ledger:
@@ -292,5 +294,7 @@ def _is_idle(kept: KeptCluster) -> bool:
     return kept.job is None and not kept.leaving
 
 
-def _until(entry: E, until: datetime) -> E:
-    return entry.model_copy(update={"until": max(entry.until, until)})
+def _spared(entry: E, now: datetime) -> E:
+    if entry.spared:
+        return entry
+    return entry.model_copy(update={"until": max(entry.until, now + _SILENCE), "spared": True})
