@@ -37,7 +37,7 @@ def score_shard(reference: str, number: int, run: int, sink: LogSink | None) -> 
     """Score shard `number` of the job whose folder `reference` names, with this process's slots."""
     job, plan = _job(reference)
     shard = plan.shards[number]
-    # Not in _make_slots: a node that came late builds here for minutes, and other jobs of its are not to wait.
+    # Not in _make_slots, which is under a lock: a node that came late builds here, for minutes perhaps.
     interpreter = interpreter_of(job, (lambda line: None) if sink is None else partial(sink, logging.INFO))
     return scoring.score_shard(
         job=job.folder,

@@ -115,7 +115,7 @@ def inspect(executable: str) -> Interpreter:
     """A Python that is there already. Raises BuildFailed where it is none."""
     try:
         done = subprocess.run(
-            [executable, "-c", _ABOUT],
+            [executable, "-I", "-c", _ABOUT],
             capture_output=True,
             text=True,
             timeout=120,

@@ -38,6 +38,7 @@ os.environ |= {
     "PREFECT_CLI_PROMPT": "false",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "PREFECT_BATCH_WORKING_DIRECTORY": str(SESSION),
+    "PREFECT_BATCH_ENVIRONMENTS": str(SESSION / "environments"),
 }
 # A suite that was started in the background of a script ignores SIGINT, and so would all that it starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
