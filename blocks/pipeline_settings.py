@@ -1,7 +1,7 @@
 """The settings of a pipeline deployment, and what one job may override of them.
 
-Names and defaults of the first four are Azure ML's; instance_count and max_concurrency_per_instance mean what they mean
-for models.
+Names and defaults of the first four are Azure ML's; instance_count, max_concurrency_per_instance and
+node_wait_timeout mean what they mean for models.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pydantic import BeforeValidator, Field
 from .compute import LOCAL
 from .documents import validate
 from .names import strip_reference
-from .settings import Document, InstanceCount, Whole
+from .settings import Document, InstanceCount, NodeWaitTimeout, Whole
 
 
 def _compute(value: Any) -> Any:
@@ -47,6 +47,7 @@ class PipelineSettings(Document):
     force_rerun: ForceRerun = False
     instance_count: InstanceCount = 1
     max_concurrency_per_instance: StepsAtOnce = 4
+    node_wait_timeout: NodeWaitTimeout = 3600
 
     def overridden(self, overrides: JobPipelineSettings) -> PipelineSettings:
         """These settings with one job's overrides laid over them. Raises InvalidDocument."""
@@ -62,3 +63,4 @@ class JobPipelineSettings(Document):
     force_rerun: ForceRerun | None = None
     instance_count: InstanceCount | None = None
     max_concurrency_per_instance: StepsAtOnce | None = None
+    node_wait_timeout: NodeWaitTimeout | None = None

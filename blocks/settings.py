@@ -1,8 +1,8 @@
 """The settings of a model deployment, and what one job may override of them.
 
 Names, defaults and ranges are those of Azure ML batch deployments, with these additions: mini_batch_size may be a size
-or a number of rows, error_threshold a percentage, and output_format, output_compression and output_columns say what the
-output looks like.
+or a number of rows, error_threshold a percentage, output_format, output_compression and output_columns say what the
+output looks like, and node_wait_timeout how long a job waits for nodes.
 """
 
 from __future__ import annotations
@@ -138,6 +138,11 @@ Timeout = Annotated[
     float, Field(gt=0, le=259_200, description="Seconds that one call of run() may take; at most 3 days.")
 ]
 
+NodeWaitTimeout = Annotated[
+    float,
+    Field(gt=0, description="Seconds that a job waits for an instance where it has none left; then it fails."),
+]
+
 
 class RetrySettings(Document):
     """How often a mini-batch is tried, and for how long."""
@@ -221,6 +226,7 @@ class ModelSettings(Document):
     output_columns: OutputColumnsSetting | None = None
     retry_settings: RetrySettings = Field(default_factory=RetrySettings)
     logging_level: LoggingLevel = "info"
+    node_wait_timeout: NodeWaitTimeout = 3600
     environment_variables: dict[str, Text] = Field(default_factory=dict)
 
     @model_validator(mode="after")
@@ -349,3 +355,4 @@ class JobSettings(Document):
     output_columns: OutputColumnsSetting | None = None
     retry_settings: JobRetrySettings | None = None
     logging_level: LoggingLevel | None = None
+    node_wait_timeout: NodeWaitTimeout | None = None

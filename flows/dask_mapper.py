@@ -8,6 +8,7 @@ from typing import Any, cast
 from uuid import UUID
 
 import httpx
+from distributed import CancelledError
 from distributed.scheduler import KilledWorker
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
@@ -20,6 +21,7 @@ from prefect_dask.task_runners import PrefectDaskFuture
 from ..scoring import slots
 from ..scoring.errors import JobReleased
 from ..scoring.shard import Receipt
+from . import provision
 from .job import Job
 from .mapping import Suspected
 from .plan import Plan, Shard, shard_name
@@ -63,6 +65,9 @@ class DaskMapper:
     def __init__(self, job: Job, plan: Plan, run: int, runner: LeanDaskTaskRunner, client: SyncPrefectClient) -> None:
         self._job, self._plan, self._run, self._runner, self._client = job, plan, run, runner, client
         self._flying: dict[int, PrefectDaskFuture[Receipt]] = {}
+        self._cluster = provision.current()
+        if self._cluster is not None:
+            self._cluster.nodes.on_starved(self._give_up)
         self.ahead = 2 * job.settings.parallelism * threads(plan) + 2
 
     def submit(self, shard: Shard, done: Callable[[], None]) -> PrefectDaskFuture[Receipt]:
@@ -82,14 +87,22 @@ class DaskMapper:
             if not alone:
                 raise Suspected(message) from None
             return fail_shard(self._job, self._plan, shard, self._run, "KilledWorker", message)
+        except CancelledError:
+            if self._cluster is not None:
+                self._cluster.nodes.check()
+            raise
         finally:
             self._flying.pop(shard.number, None)
             dask_future(handle).release()  # a held result would be computed again when its worker dies
 
+    def _give_up(self) -> None:
+        dask: Any = self._runner.client
+        dask.cancel([dask_future(future) for future in list(self._flying.values())], force=True)
+
     def abort(self) -> None:
         futures = list(self._flying.values())
         dask: Any = self._runner.client
-        dask.cancel([dask_future(future) for future in futures], force=True)
+        self._give_up()
         dask.run(release, self._job.root, True, on_error="ignore")
         for future in futures:
             set_state(self._client, future, Cancelled(message=ENDED))

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, cast
 
+from distributed import CancelledError
 from distributed.scheduler import KilledWorker
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
@@ -15,7 +16,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Cancelled, Completed, Crashed, Failed
 from prefect_dask.task_runners import PrefectDaskFuture
 
-from . import run_step
+from . import provision, run_step
 from .dask_mapper import dask_future, set_state
 from .pipeline_job import PipelineJob
 from .pipeline_summary import CANCELLED, COMPLETED, FAILED
@@ -23,9 +24,6 @@ from .run_graph import STOPPED, WorkersLost
 from .score_shard import LimitedSink
 from .step_result import StepResult
 from .task_runner import LeanDaskTaskRunner
-
-STEP_CONFIG = {"distributed.scheduler.allowed-failures": 0}
-"""Each death of a worker is told at once: how often a step is tried again, its retry_settings say and not Dask."""
 
 _HEARSAY_SECONDS = 3.0
 _STATES: dict[str, Callable[..., State[Any]]] = {COMPLETED: Completed, FAILED: Failed, CANCELLED: Cancelled}
@@ -54,6 +52,9 @@ class DaskStepper:
         self._job, self._run, self._runner, self._client = job, run, runner, client
         self._flying: dict[str, PrefectDaskFuture[StepResult]] = {}
         self._completed: dict[str, State[StepResult]] = {}
+        self._cluster = provision.current()
+        if self._cluster is not None:
+            self._cluster.nodes.on_starved(self._give_up)
         if run > 1:  # workers that outlive the flow may still run what it had started
             self._stop_on_workers(run - 1)
 
@@ -73,6 +74,10 @@ class DaskStepper:
         except KilledWorker as error:
             self._close_row(future)
             raise WorkersLost(error.allowed_failures + 1) from None
+        except CancelledError:
+            if self._cluster is not None:
+                self._cluster.nodes.check()
+            raise
         finally:
             dask_future(future).release()
         result: Any = cast(Any, state).result(raise_on_failure=False, _sync=True)
@@ -89,6 +94,10 @@ class DaskStepper:
             if time.monotonic() > deadline:
                 return  # it never started
             time.sleep(_HEARSAY_SECONDS / 20)
+
+    def _give_up(self) -> None:
+        dask: Any = self._runner.client
+        dask.cancel([dask_future(future) for future in list(self._flying.values())], force=True)
 
     def stop(self) -> None:
         stopped = {step: future for step, future in self._flying.items() if not dask_future(future).done()}

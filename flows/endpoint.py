@@ -6,12 +6,13 @@ Both record the job and run the flow of its deployment's type.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from typing import Any, cast
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from typing import Any
 
 from prefect import flow, get_run_logger
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.objects import State
+from prefect.client.schemas.objects import FlowRun, State
 from prefect.context import FlowRunContext
 from prefect.exceptions import FailedRun
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
@@ -27,7 +28,10 @@ from .model import model
 from .packing import plan_job
 from .pipeline import pipeline
 from .pipeline_job import AnyJob, PipelineJob, load_job
+from .pipeline_summary import read_pipeline_summary
+from .provision import provisioned, runner_arguments
 from .request import record
+from .summary import read_summary
 from .task_runner import LeanDaskTaskRunner
 
 Record = Callable[[SyncPrefectClient, str, str, str | None], AnyJob]
@@ -113,27 +117,41 @@ def _run_job(make_record: Record) -> State[Any]:
                 logger.info("Job %s goes on from what it has committed", job_id)
             else:
                 job = make_record(client, job_id, root, by.display_value if by else None)
-        subflow, arguments = _prepare(job, logger)
-        runner = LeanDaskTaskRunner(**arguments)
+            with _cluster(client, job, context.flow_run, logger) as runner:
+                state = _call(job, runner)
     except (BatchError, OSError) as error:
         logger.error(str(error))
         return Failed(message=str(error))
-    # Our own heartbeat is enough: the thread of another one would take a second to end.
-    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
-        state: State[Any] = subflow.with_options(task_runner=cast(Any, runner))(
-            deployment=job.deployment.name, job_folder=job.root, return_state=True
-        )
     return Completed(message=state.message) if state.is_completed() else Failed(message=_one_line(state))
 
 
-def _prepare(job: AnyJob, logger: logging.Logger) -> tuple[Any, dict[str, Any]]:
-    """The flow that runs a job, and the arguments of its task runner."""
+@contextmanager
+def _cluster(
+    client: SyncPrefectClient, job: AnyJob, flow_run: FlowRun, logger: logging.Logger | Any
+) -> Generator[LeanDaskTaskRunner]:
+    """A task runner on the cluster that the job gets for the time of the block."""
+    ended = read_pipeline_summary(job) if isinstance(job, PipelineJob) else read_summary(job)
+    if ended is not None and ended.completed:
+        yield LeanDaskTaskRunner()  # never started: its flow only gives its end again
+        return
     if isinstance(job, PipelineJob):
         logger.info("Pipeline %s runs", job.deployment_label)
-        return pipeline, job.compute.runner_arguments(job.settings)
-    logger.info("Deployment %s scores %s", job.deployment_label, job.input.url)
-    plan = plan_job(job, logger.info)
-    return model, job.compute.runner_arguments(job.settings, threads(plan))
+        shape = job.compute.shape(job.settings)
+    else:
+        logger.info("Deployment %s scores %s", job.deployment_label, job.input.url)
+        shape = job.compute.shape(job.settings, threads(plan_job(job, logger.info)))
+    with provisioned(client, job, shape, flow_run, logger.info):
+        yield LeanDaskTaskRunner(**runner_arguments())
+
+
+def _call(job: AnyJob, runner: LeanDaskTaskRunner) -> State[Any]:
+    """Run the flow of the job's type."""
+    subflow: Any = pipeline if isinstance(job, PipelineJob) else model
+    # Our own heartbeat is enough: the thread of another one would take a second to end.
+    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+        return subflow.with_options(task_runner=runner)(
+            deployment=job.deployment.name, job_folder=job.root, return_state=True
+        )
 
 
 def _one_line(state: State[Any]) -> str:

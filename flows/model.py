@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, cast
 
-import dask.config
 from prefect import flow, get_run_logger
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
 from prefect.context import FlowRunContext
 from prefect.states import Completed, Failed
 
-from ..blocks.compute import DASK_CONFIG
 from ..blocks.datastore import open_folder
 from ..scoring.errors import BatchError
+from . import environments, provision
 from .dask_mapper import DaskMapper, close_stale_task_runs
 from .job import Job
 from .plan import Plan
 from .progress import ProgressArtifact, publish_result
 from .score_job import score_job
+from .summary import read_summary
 from .task_runner import LeanDaskTaskRunner
 
 
@@ -36,7 +37,9 @@ def model(deployment: str, job_folder: str) -> State[Any]:
     logger: Any = get_run_logger()
     runner, flow_run_id = cast(LeanDaskTaskRunner, context.task_runner), context.flow_run.id
     shown_on = job.id if job.parent is None else str(flow_run_id)  # a step of a pipeline has no flow run but this
-    with get_client(sync_client=True) as client, dask.config.set(DASK_CONFIG):
+    cluster = provision.current()
+    usage = cluster.usage if cluster is not None and job.parent is None else None  # a step's is its pipeline's
+    with get_client(sync_client=True) as client:
 
         def mapper(plan: Plan, run: int) -> DaskMapper:
             if run > 1:
@@ -47,10 +50,20 @@ def model(deployment: str, job_folder: str) -> State[Any]:
             return DaskMapper(job, plan, run, runner, client)
 
         try:
-            summary = score_job(job, mapper, ProgressArtifact(client, shown_on))
+            warnings = _prepare(job, runner, logger.info if cluster is None else cluster.say)
+            for warning in warnings:
+                logger.warning(warning)
+            summary = score_job(job, mapper, ProgressArtifact(client, shown_on), usage, warnings)
         except (BatchError, OSError) as error:
             logger.error(str(error))
             return Failed(message=str(error))
         publish_result(client, summary, shown_on)
     logger.info(summary.message) if summary.completed else logger.error(summary.message)
     return Completed(message=summary.message) if summary.completed else Failed(message=summary.message)
+
+
+def _prepare(job: Job, runner: LeanDaskTaskRunner, say: Callable[[str], None]) -> list[str]:
+    """Have the job's environment on its nodes; returns what of it does not suit the model. Raises JobFailed."""
+    if (ended := read_summary(job)) is not None and ended.completed:
+        return []
+    return environments.prepare(job, runner.client, say)

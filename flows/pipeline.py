@@ -7,7 +7,6 @@ import time
 from typing import Any, cast
 from uuid import UUID
 
-import dask.config
 from prefect import flow, get_run_logger
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import State
@@ -15,11 +14,11 @@ from prefect.context import FlowRunContext
 from prefect.logging.loggers import flow_run_logger
 from prefect.states import Completed, Failed
 
-from ..blocks.compute import DASK_CONFIG
 from ..blocks.datastore import open_folder
 from ..scoring.errors import BatchError
+from . import provision
 from .dask_mapper import close_stale_task_runs
-from .dask_steps import STEP_CONFIG, DaskStepper
+from .dask_steps import DaskStepper
 from .pipeline_job import PipelineJob
 from .pipeline_summary import FAILED, PipelineSummary, read_pipeline_summary
 from .progress import StepProgress, publish_pipeline
@@ -42,7 +41,7 @@ def pipeline(deployment: str, job_folder: str) -> State[Any]:
     assert context is not None and context.flow_run is not None
     logger: Any = get_run_logger()
     runner, flow_run_id = cast(LeanDaskTaskRunner, context.task_runner), context.flow_run.id
-    with get_client(sync_client=True) as client, dask.config.set(DASK_CONFIG):
+    with get_client(sync_client=True) as client:
         try:
             if job.deployment.graph is None:
                 summary = _run_flow(job, client, runner, logger)
@@ -75,8 +74,8 @@ def _run_graph(
         if counts.ended is not None:  # in the job's own log, where its followers look
             said.log(logging.ERROR if counts.ended.state == FAILED else logging.INFO, counts.ended.line)
 
-    with dask.config.set(STEP_CONFIG):
-        return run_graph(job, stepper, report)
+    cluster = provision.current()
+    return run_graph(job, stepper, report, cluster.usage if cluster is not None else None)
 
 
 def _run_flow(

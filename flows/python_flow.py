@@ -31,7 +31,7 @@ from pydantic.fields import FieldInfo
 from ..scoring.errors import BatchError
 from ..scoring.storage import Folder
 from ..scoring.traces import describe
-from . import data_files, flow_source
+from . import data_files, flow_source, provision
 from .commit import Staged, check_free, commit, read_result
 from .dask_mapper import ENDED, close_stale_task_runs, set_state
 from .data import CURRENT_JOB, InputFile, InputFolder, OutputFile, OutputFolder, Pointer
@@ -65,18 +65,20 @@ def run_python_flow(
 
     Raises BatchError, OSError.
     """
+    cluster = provision.current()
+    usage = cluster.usage if cluster is not None else None
     began, record = time.monotonic(), job.folder / RECORD
     if read_result(record) is None:
         for name, place in job.outputs.items():
             check_free(record, name, place.location, place.is_file)
         failure = _FlowRun(job, client, runner, logger, run).run()
         if failure is not None:
-            return summarize(job, FAILED, failure, run, time.monotonic() - began)
+            return summarize(job, FAILED, failure, run, time.monotonic() - began, usage)
         _commit(job, record, run, time.monotonic() - began)
     _clear(job)
     places = {name: place.location.url for name, place in job.outputs.items()}
     message = f"flow {_name(job)} completed{shown_outputs(places)}"
-    summary = summarize(job, COMPLETED, message, run, time.monotonic() - began)
+    summary = summarize(job, COMPLETED, message, run, time.monotonic() - began, usage)
     summary.outputs = places
     return summary
 
@@ -101,13 +103,15 @@ class _FlowRun:
         self._job, self._client, self._logger, self._run = job, client, logger, run
         self._entrypoint = job.deployment.flow
         self._dask: Any = runner.client
-        self._scheduler = str(self._dask.scheduler.address)
         self._snapshot, self._folder = snapshot, code_folder(snapshot)
         self._futures: list[PipelineFuture] = []
 
     def run(self) -> str | None:
         """Why the flow failed, or None."""
         call_tasks_on_cluster()
+        cluster = provision.current()
+        if cluster is not None:
+            cluster.nodes.on_starved(self._give_up)
         try:
             with self._code() as flow:
                 state = self._call(flow)
@@ -118,7 +122,10 @@ class _FlowRun:
             raise
         except Exception as error:  # of the import, or of parameters that the flow itself refuses
             failure = f"flow {_name(self._job)} failed: {self._said(error)}"
-        return failure
+        return (cluster.nodes.starved if cluster is not None else None) or failure
+
+    def _give_up(self) -> None:
+        self._dask.cancel([future.dask for future in list(self._futures)], force=True)
 
     @contextmanager
     def _code(self) -> Generator[Flow[Any, Any]]:
@@ -129,7 +136,8 @@ class _FlowRun:
         by_value: list[Any] = []
         try:
             flow = flow_source.load_flow(self._folder, self._entrypoint)
-            if self._job.compute.type == "address":  # another job may have modules of these names there
+            cluster = provision.current()
+            if cluster is None or not cluster.private:  # another job may have modules of these names there
                 by_value = [sys.modules[name] for name in flow_source.modules_of(self._folder)]
                 for module in by_value:
                     cloudpickle.register_pickle_by_value(module)  # pyright: ignore[reportUnknownMemberType]
@@ -141,7 +149,7 @@ class _FlowRun:
             self._dask.unregister_worker_plugin(plugin)
 
     def _call(self, flow: Flow[Any, Any]) -> State[Any]:
-        runner = PipelineTaskRunner(address=self._scheduler)
+        runner = PipelineTaskRunner(**provision.runner_arguments())
         runner.job = self._job.root
         ours = flow.with_options(task_runner=cast(Any, runner))
         ours.fn = _Body(flow, self)
@@ -154,7 +162,7 @@ class _FlowRun:
 
     def begin(self) -> PipelineTaskRunner:
         """At the start of each attempt at the flow, in its context."""
-        RUNNING.set(RunningFlow(self._job, self._client, self._scheduler))
+        RUNNING.set(RunningFlow(self._job, self._client))
         context = FlowRunContext.get()
         assert context is not None and context.flow_run is not None
         if self._run > 1:

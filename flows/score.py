@@ -33,12 +33,10 @@ if TYPE_CHECKING:  # a flow's file is imported often, and these take a while
 
 @dataclass
 class RunningFlow:
-    """The flow that runs here: of which job, and on which cluster."""
+    """The flow that runs here, and of which job."""
 
     job: PipelineJob
     client: SyncPrefectClient
-    scheduler: str
-    """Address of the job's Dask scheduler."""
     names: Counter[str] = field(default_factory=Counter[str])
     """Of model deployments, and how often each was called."""
 
@@ -73,7 +71,7 @@ def score(
     flow.names[name] += 1
     step = name if flow.names[name] == 1 else f"{name}-{flow.names[name]}"
     job = _job(flow, deployment, step, _reference(data), output, settings or {}, params or {})
-    _run(flow, job)
+    _run(job)
     return InputFolder(job.output.reference, flow.job.root)
 
 
@@ -136,15 +134,16 @@ def _job(
     return job
 
 
-def _run(flow: RunningFlow, job: Job) -> None:
+def _run(job: Job) -> None:
     from .model import model
     from .packing import plan_job
+    from .provision import runner_arguments
     from .task_runner import LeanDaskTaskRunner
 
     logger: Any = get_run_logger()
     logger.info("Deployment %s scores %s", job.deployment_label, job.input.url)
     plan_job(job, logger.info)
-    runner: Any = LeanDaskTaskRunner(address=flow.scheduler)
+    runner: Any = LeanDaskTaskRunner(**runner_arguments())
     state: Any = model.with_options(task_runner=runner)(
         deployment=job.deployment.name, job_folder=job.root, return_state=True
     )

@@ -240,3 +240,9 @@ def release(job_url: str, at_once: bool = False) -> None:
         slots = _slots.pop(job_url, None)
     if slots is not None:
         slots.release(at_once)
+
+
+def any_held() -> bool:
+    """Whether this worker has processes of any job."""
+    with _lock:
+        return bool(_slots)
