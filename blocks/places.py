@@ -36,6 +36,8 @@ class Holder(BaseModel):
     node_label: str
     since: datetime
     """When it came into the line."""
+    heard: datetime | None = None
+    """When a process last waited for it."""
     until: datetime
     claimed: bool = True
     """False while its flow run is still to come for it."""
@@ -225,6 +227,7 @@ class Ledger(BaseModel):
             )._with_holder(
                 Holder(
                     **waiter.model_dump(include={"job", "instances", "node_label", "since"}),
+                    heard=waiter.until - lease,
                     until=now + lease,
                     claimed=False,
                     cluster=kept.id if kept else None,

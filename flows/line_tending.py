@@ -32,8 +32,8 @@ _MARGIN = timedelta(seconds=16)
 _SETTLED = timedelta(seconds=5)
 """After which the process that put its job into the line has ended for certain. A worker with a limit dies of a flow
 run that is to start while it still has a process of it."""
-_GRANTER = timedelta(seconds=5)
-"""How long starting a job is left to who granted it its place."""
+_LEFT = timedelta(seconds=20)
+"""After which it has ended even if its state is newer, as who looks after the line sets that anew."""
 _UNBOUNDED = 1_000_000_000
 _PAGE = 200
 Runs = Mapping[str, FlowRun]
@@ -70,20 +70,16 @@ def look(client: SyncPrefectClient, compute: ComputeCluster, step: Step | None =
     capacity = capacity_of(client, compute)
     asked = {other for other in held.jobs if other != job}
     runs = _runs(client, asked)
-    granted: list[str] = []
 
     def whole(found: Ledger, now: datetime) -> Ledger:
         swept = found.without(_gone(found, runs, asked, now)).without_expired(now)
         changed = swept if step is None else step(swept, now)
-        after, places = changed.with_absent_above(capacity).promoted(capacity, now)
-        granted[:] = [waiter.job for waiter in places]
-        return after
+        return changed.with_absent_above(capacity).promoted(capacity, now)[0]
 
     now = ledger.server_now(client)
     if step is not None or whole(held, now) != held:
         held = ledger.change(client, compute.name, whole)
-    started = [*granted, *_called(held, now)]
-    settled = [_start(client, compute, runs[job], now) for job in dict.fromkeys(started) if job in runs]
+    settled = [_start(client, compute, runs[job], heard, now) for job, heard in _called(held) if job in runs]
     _put_off(client, compute, Look(held, capacity), runs, now, held.rank(job))
     return Look(held, capacity, not all(settled))
 
@@ -134,20 +130,22 @@ def _gone(found: Ledger, runs: Runs, asked: Collection[str], now: datetime) -> l
     return [*ended, *silent]
 
 
-def _called(held: Ledger, now: datetime) -> Iterable[str]:
-    """Jobs that others have called some time ago and that are not there: they may have died before they called."""
-    yield from (holder.job for holder in held.holders if not holder.claimed and holder.until < now + LEASE - _GRANTER)
-    yield from (waiter.job for waiter in held.line if waiter.absent)
+def _called(held: Ledger) -> Iterable[tuple[str, datetime | None]]:
+    """Jobs that are to come, by whomever they were granted their places, and when they last waited in a process."""
+    yield from ((holder.job, holder.heard) for holder in held.holders if not holder.claimed)
+    yield from ((waiter.job, None) for waiter in held.line if waiter.absent)
 
 
-def _start(client: SyncPrefectClient, compute: ComputeCluster, run: FlowRun, now: datetime) -> bool:
+def _start(
+    client: SyncPrefectClient, compute: ComputeCluster, run: FlowRun, heard: datetime | None, now: datetime
+) -> bool:
     """Have a worker start a job that waits at Prefect; False if that must be tried again, as it is not yet there."""
     state = _state(run)
     if state.type != StateType.SCHEDULED:  # in a process, which may be about to leave it to Prefect
         return state.type != StateType.RUNNING or run.deployment_id is None
     if (due := state.state_details.scheduled_time) is None or due <= now:
         return True
-    if state.timestamp > now - _SETTLED:
+    if state.timestamp > now - _SETTLED and heard is not None and heard > now - _LEFT:
         return False
     _set(client, run, Scheduled(name=QUEUED, scheduled_time=now, message=f"Has a place on compute {compute.name!r}"))
     return True
