@@ -42,9 +42,6 @@ class Shape:
     """That the nodes are to run, where the kind runs containers."""
     machine: str | None = None
     """That the nodes are on, where it must be that of the Prefect worker."""
-    nodes: tuple[int, ...] = ()
-    """Numbers of the compute's nodes that are to be had; without them the first ones. Jobs that hold the compute at
-    once must not share a number: on hosts by ssh it is a host, on one machine it is a share of the GPUs."""
 
     @property
     def node_threads(self) -> int:
@@ -55,11 +52,6 @@ class Shape:
     def node_label(self) -> str:
         """The same for nodes that can serve each other's jobs, however many there are."""
         return f"{self.node_threads}t-{self.gpus}g-{self.image or ''}-{self.machine or ''}"
-
-    @property
-    def numbers(self) -> tuple[int, ...]:
-        """Of all nodes."""
-        return self.nodes or tuple(range(self.instances))
 
 
 class Kind(ABC):

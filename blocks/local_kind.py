@@ -8,14 +8,13 @@ from .cluster_kind import Kind, Shape
 
 
 class LocalKind(Kind):
-    """A node is one Dask worker process. Its name is its number, which a replacement gets too."""
+    """A node is one Dask worker process."""
 
     on_this_machine = True
 
     def cluster(self, shape: Shape) -> tuple[str, dict[str, Any]]:
-        return "prefect_batch.blocks.local_cluster.NumberedCluster", self.over(
+        return "distributed.LocalCluster", self.over(
             {
-                "numbers": shape.numbers,
                 "n_workers": shape.instances,
                 "threads_per_worker": shape.node_threads,
                 "processes": True,

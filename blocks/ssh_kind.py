@@ -8,12 +8,9 @@ from typing import Any
 from ..scoring.errors import InvalidDocument
 from .cluster_kind import Kind, Shape
 
-_ENDS_WITH_US = "-P -m prefect_batch.scoring.tether"
-"""What runs on the hosts ends with the connection, also when the process here is killed."""
-
 
 class SshKind(Kind):
-    """A node is a host of the list; the first host of a cluster runs its scheduler too."""
+    """A node is a host of the list that no other job has; the first host that answers runs the scheduler too."""
 
     extra = "ssh"
     modules = ("asyncssh",)
@@ -22,8 +19,8 @@ class SshKind(Kind):
         hosts, most = len(self.compute.hosts), self.compute.max_instances
         if most is None or most > hosts:
             raise ValueError(
-                f"max_instances: must not be more than there are hosts ({hosts}); name a host twice to "
-                "have two nodes on it"
+                f"max_instances: must not be more than there are hosts ({hosts}); a host that is to hold two instances "
+                "is named twice"
             )
 
     def cluster(self, shape: Shape) -> tuple[str, dict[str, Any]]:
@@ -32,15 +29,14 @@ class SshKind(Kind):
                 f"instance_count: {shape.instances} is more than compute {self.compute.name!r} has hosts "
                 f"({len(self.compute.hosts)})"
             )
-        arguments = self.over(
+        return "prefect_batch.blocks.ssh_cluster.HostsCluster", self.over(
             {
                 "hosts": self.compute.hosts,
-                "numbers": shape.numbers,
-                "connect_options": {},
+                "n_workers": shape.instances,
+                "lock_name": self.compute.name,
+                "connect_options": {"connect_timeout": 20, "keepalive_interval": 10},
                 "remote_python": sys.executable,
                 "worker_options": {"nthreads": shape.node_threads, "memory_limit": 0},
                 "scheduler_options": {"port": 0, "dashboard_address": ":0"},
             }
         )
-        arguments["remote_python"] = f"{arguments['remote_python']} {_ENDS_WITH_US}"
-        return "prefect_batch.blocks.ssh_cluster.HostsCluster", arguments

@@ -30,10 +30,9 @@ def render(shape: Shape = SHAPE, **given: Any) -> str:
     return ComputeCluster(name="gpu-cluster", **given).kind().render(shape)
 
 
-def test_local_nodes_are_worker_processes_named_by_numbers():
-    path, arguments = cluster(Shape(instances=2, processes=2, nodes=(3, 5)), cluster_kwargs={"host": "10.0.0.1"})
-    assert path == "prefect_batch.blocks.local_cluster.NumberedCluster"
-    assert arguments["numbers"] == (3, 5)
+def test_local_nodes_are_worker_processes():
+    path, arguments = cluster(Shape(instances=2, processes=2), cluster_kwargs={"host": "10.0.0.1"})
+    assert path == "distributed.LocalCluster"
     assert (arguments["n_workers"], arguments["threads_per_worker"], arguments["host"]) == (2, 2, "10.0.0.1")
     assert yaml.safe_load(render())["cluster_kwargs"]["threads_per_worker"] == 8
 
@@ -51,9 +50,9 @@ def test_ssh():
     options = {"username": "batch"}
     path, arguments = cluster(**given, cluster_kwargs={"connect_options": options, "remote_python": "/opt/python"})
     assert path == "prefect_batch.blocks.ssh_cluster.HostsCluster"
-    assert arguments["connect_options"] == options
-    assert arguments["worker_options"]["nthreads"] == 8
-    assert arguments["remote_python"] == "/opt/python -P -m prefect_batch.scoring.tether"
+    assert arguments["connect_options"] == {"connect_timeout": 20, "keepalive_interval": 10, **options}
+    assert (arguments["n_workers"], arguments["worker_options"]["nthreads"]) == (2, 8)
+    assert arguments["remote_python"] == "/opt/python"
     with pytest.raises(InvalidDocument, match=r"instance_count: 4 is more than compute 'gpu-cluster' has hosts \(3\)"):
         cluster(Shape(instances=4), **given)
 
