@@ -76,6 +76,19 @@ def interpreter_of(job: Job, say: Say) -> Interpreter | None:
     return _inspected(spec.interpreter, tuple(needs(job)))
 
 
+def build_for_scripts(spec: EnvironmentSpec, say: Say) -> Interpreter:
+    """What the jobs of scoring scripts run in, built on this machine unless it is there.
+
+    Raises BuildFailed, also for what is an image and no more.
+    """
+    needed = needed_for(False, ModelSettings(), spec)
+    if (recipe := spec.recipe(needed)) is not None:
+        return venv.build(recipe, say, needed)
+    if spec.interpreter is None:
+        raise BuildFailed(f"{spec.name}: an image is not built here: nodes of a compute that runs containers run it")
+    return _inspected(spec.interpreter, tuple(needed))
+
+
 @lru_cache(maxsize=8)
 def _inspected(executable: str, needed: tuple[str, ...]) -> Interpreter:
     found = venv.inspect(executable)

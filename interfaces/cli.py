@@ -38,7 +38,7 @@ _GROUPS = {
     "data": ("cli_data:app", "Make, show and archive data assets."),
     "model": ("cli_model:app", "Register and show models in MLflow's registry."),
     "component": ("cli_component:app", "Register, show and archive components, of which pipelines are made."),
-    "environment": ("cli_environment:app", "Make, show and archive environments."),
+    "environment": ("cli_environment:app", "Make, show, build and archive environments."),
     "principal": ("cli_principal:app", "Say what callers may do, and which datastores they may use."),
     "token": ("cli_token:app", "Make, list and revoke API keys for the REST gateway."),
     "serve": (

@@ -129,7 +129,7 @@ def deployment_delete(name: Name, *, endpoint: Endpoint = None, yes: Yes = False
 def _recorded_only(deployment: Deployment) -> list[str]:
     """The keys of a deployment that change nothing of what its jobs do."""
     if isinstance(deployment, ModelDeployment):
-        return ["environment"] if deployment.environment is not None else []
+        return []
     steps = list(deployment.graph.jobs.values()) if deployment.graph is not None else []
     found = {
         "environment of steps": any(step.environment or step.component.environment for step in steps),

@@ -77,7 +77,7 @@ class DataOperations(AssetOperations[Data]):
 
 
 class EnvironmentOperations(AssetOperations[Environment]):
-    """Environments, which are recorded."""
+    """Environments, which are built when a job needs them."""
 
     _shown = Environment
     _kind = environment.Environment

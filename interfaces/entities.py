@@ -291,10 +291,13 @@ class Model(Asset):
 
 @dataclass(kw_only=True)
 class Environment(Asset):
-    """An environment; recorded, as jobs run in the Python of the worker."""
+    """What scoring processes run in: built, where it is no image, on the machine that needs it."""
 
     image: str | None = None
     conda_file: Place | dict[str, Any] | None = None
+    python_requirements: Place | list[str] | None = None
+    python_constraints: list[str] | None = None
+    python: str | None = None
     archived: bool = field(default=False, init=False)
     created_at: datetime | None = field(default=None, init=False)
 
