@@ -96,8 +96,13 @@ class Ledger(BaseModel):
         return next((kept for kept in self.kept if kept.id == cluster), None)
 
     def position(self, job: str) -> int | None:
-        """1 for the first in the line; None for a job that is not in it."""
-        return next((number for number, waiter in enumerate(self.line, 1) if waiter.job == job), None)
+        """1 for the first in the line of those who are there; None for a job that is not in it."""
+        before = 0
+        for waiter in self.line:
+            if waiter.job == job:
+                return before + 1
+            before += not waiter.absent
+        return None
 
     @property
     def claimed(self) -> list[str]:

@@ -120,10 +120,10 @@ class Place:
         found = look(client, self._compute, self._renew if due else None, job)
         if found.ledger.holder(job) is None and not self._ended.is_set():
             found = look(client, self._compute, self._renew, job)
-            if found.ledger.provisioned > found.capacity:
+            if (used := found.ledger.provisioned) > (capacity := capacity_of(client, self._compute)):
                 self._say(
                     f"Compute {self._compute.name!r} was taken for free while its holders could not be heard: "
-                    f"{found.ledger.provisioned} of {found.capacity} instances are in use until a job ends"
+                    f"{used} of {capacity} instances are in use until a job ends"
                 )
         self._holder = found.ledger.holder(job) or self._holder
         if due:

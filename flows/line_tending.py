@@ -7,8 +7,9 @@ flow run's scheduled time to now.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 from uuid import UUID
 
@@ -45,6 +46,7 @@ class Look:
 
     ledger: Ledger
     capacity: int
+    """0 if there is no line."""
     unstarted: bool = False
     """Whether a job has a place and was not yet to be started, as its process was still about to end."""
 
@@ -55,7 +57,7 @@ def tend(client: SyncPrefectClient, compute: ComputeCluster) -> Ledger:
 
 
 def look(client: SyncPrefectClient, compute: ComputeCluster, step: Step | None = None, job: str | None = None) -> Look:
-    """Look after the line once, and change something.
+    """Look after the line once, and change something. A job with a place leaves it at that if nobody waits.
 
     Args:
         client: of the Prefect server.
@@ -65,23 +67,24 @@ def look(client: SyncPrefectClient, compute: ComputeCluster, step: Step | None =
     """
     held = ledger.read(client, compute.name)
     waits = bool(held.line) or any(not holder.claimed for holder in held.holders)
-    if step is None and not waits and not (held.kept and held.holders):
+    if step is None and not waits and (job is not None or not (held.holders or held.kept)):
         return Look(held, 0)
-    capacity = capacity_of(client, compute)
     asked = {other for other in held.jobs if other != job}
     runs = _runs(client, asked)
+    capacity = cache(lambda: capacity_of(client, compute))
 
     def whole(found: Ledger, now: datetime) -> Ledger:
         swept = found.without(_gone(found, runs, asked, now)).without_expired(now)
         changed = swept if step is None else step(swept, now)
-        return changed.with_absent_above(capacity).promoted(capacity, now)[0]
+        return changed.with_absent_above(capacity()).promoted(capacity(), now)[0] if changed.line else changed
 
     now = ledger.server_now(client)
     if step is not None or whole(held, now) != held:
         held = ledger.change(client, compute.name, whole)
-    settled = [_start(client, compute, runs[job], heard, now) for job, heard in _called(held) if job in runs]
-    _put_off(client, compute, Look(held, capacity), runs, now, held.rank(job))
-    return Look(held, capacity, not all(settled))
+    found = Look(held, capacity() if held.line else 0)
+    settled = [_start(client, compute, runs[other], heard, now) for other, heard in _called(held) if other in runs]
+    _put_off(client, compute, found, runs, now, held.rank(job))
+    return replace(found, unstarted=not all(settled))
 
 
 def capacity_of(client: SyncPrefectClient, compute: ComputeCluster) -> int:
@@ -156,11 +159,11 @@ def _put_off(
 ) -> None:
     """Let nobody in the line start by itself while somebody looks after it: the first who does puts it off."""
     margin = _MARGIN - timedelta(seconds=3) * min(rank, 2)
-    for number, waiter in enumerate(found.ledger.line):
+    for waiter in found.ledger.line:
         if waiter.absent or (run := runs.get(waiter.job)) is None or _state(run).name != QUEUED:
             continue
         due = _state(run).state_details.scheduled_time or now
-        if due < now + margin or (number == 0 and due > now + 2 * _HEAD):
+        if due < now + margin or (found.ledger.position(waiter.job) == 1 and due > now + 2 * _HEAD):
             _set(client, run, queued_state(compute, found, waiter.job, now))
 
 
