@@ -30,7 +30,7 @@ from prefect_batch.flows.job_status import status_of
 from prefect_batch.flows.line import Place, take_place
 from prefect_batch.flows.publication import WORK_POOL, ensure_work_pool
 
-from .conftest import until
+from .conftest import Endpoints, until
 
 JOIN_SECONDS = 120
 FLOW = """
@@ -295,3 +295,44 @@ def test_writers_at_once_lose_nothing(server: object):
         entries = list_all(ledger.ComputeLedger, client, compute="line-race")
     assert sorted(held) == sorted(f"{writer}-{number}" for writer in range(4) for number in range(6))
     assert [entry.number for entry in entries] == [24]
+
+
+def test_jobs_of_endpoints(
+    client: SyncPrefectClient,
+    endpoints: Endpoints,
+    script_deployment: Callable[..., Path],
+    numbered_files: Callable[[int], Path],
+    cli: Callable[..., Any],
+    tmp_path: Path,
+):
+    """A job waits for another one's end; what its caller sees meanwhile, and that it can be cancelled."""
+    save_compute(client, ComputeCluster(name="line-jobs", max_instances=1, idle_time_before_scale_down=0))
+    release = tmp_path / "release"
+    path = script_deployment(
+        f"""
+        while not os.path.exists({str(release)!r}):
+            time.sleep(0.1)
+        return [Path(p).name for p in mini_batch]
+        """
+    )
+    path.write_text(f"compute: line-jobs\n{path.read_text()}")
+    endpoints.deploy(path, "line-jobs")
+    files = numbered_files(2)
+    first = endpoints.invoke("line-jobs", files)
+    endpoints.until(first, "a place", lambda _: ledger.read(client, "line-jobs").holder(str(first)))
+    second = endpoints.invoke("line-jobs", files)
+    endpoints.until(second, "the line", lambda run: run.state.name == "Queued")
+    third = endpoints.invoke("line-jobs", files)
+    endpoints.until(third, "the line", lambda run: run.state.name == "Queued")
+    shown = json.loads(cli("job", "show", str(third), "-o", "json").stdout)
+    assert shown["status"] == "Queued"
+    assert shown["message"] == "Waits for compute 'line-jobs': 1 of 1 instances are in use, 1 job is before this one"
+    cli("job", "cancel", str(third))
+    assert endpoints.read(third).state.name == "Cancelled"
+    release.touch()
+    for job in (first, second):
+        ended = endpoints.wait(job)
+        assert (ended.state, len(ended.predictions.splitlines())) == ("Completed", 3), ended.message
+    assert ended.summary["queued_seconds"] > 0
+    assert endpoints.read(second).run_count == 2
+    until("nobody in the ledger", lambda: not ledger.read(client, "line-jobs").jobs)
