@@ -18,6 +18,7 @@ import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.exceptions import Pause, PrefectHTTPStatusError
+from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
 from ..blocks import ledger
 from ..blocks.cluster_kind import Shape
@@ -102,7 +103,8 @@ class Place:
 
     def _look_after(self, holder: Holder) -> None:
         pause, complained = _TEND_SECONDS, False
-        with get_client(sync_client=True) as client:
+        # The client's own patience grows with each try, longer than a lease lasts.
+        with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 1}), get_client(sync_client=True) as client:
             while not self._ended.wait(pause):
                 rank = 0
                 try:
