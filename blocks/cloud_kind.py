@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..scoring.errors import InvalidDocument
-from .cluster_kind import Kind, Shape, dask_environment
+from .cluster_kind import Kind, Shape
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,8 @@ class CloudKind(Kind):
                 **((provider.spot or {}) if self.compute.tier == "low_priority" else {}),
                 **({provider.gpus: shape.gpus} if shape.gpus and provider.gpus else {}),
                 "worker_options": {"nthreads": shape.node_threads, "memory_limit": 0},
-                "env_vars": dask_environment(),
+                "scheduler_options": {"idle_timeout": f"{self.idle_seconds}s"} if self.idle_seconds else {},
+                "env_vars": self.dask_environment(),
             }
         )
         return f"dask_cloudprovider.{provider.cluster_class}", {**arguments, "docker_image": image}

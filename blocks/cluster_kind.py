@@ -24,6 +24,10 @@ DASK_CONFIG: dict[str, Any] = {
     # It looks at every thread each 10 ms, and what is worth knowing happens in the scoring processes.
     "distributed.worker.profile.enabled": False,
 }
+PREEMPTIONS = 1000
+"""How many losses of a node a shard survives where nodes may be taken away: whoever was on it is not to blame."""
+_FAILURES = "distributed.scheduler.allowed-failures"
+_IDLE_SECONDS = 3600
 
 
 @dataclass(frozen=True)
@@ -107,6 +111,22 @@ class Kind(ABC):
         path, arguments = self.cluster(shape)
         return as_yaml({"cluster_class": path, "cluster_kwargs": arguments})
 
+    @property
+    def idle_seconds(self) -> int:
+        """How long a cluster elsewhere may have nothing to do until it ends by itself: whoever started it was killed.
+
+        0 for one that is kept however long.
+        """
+        return 0 if self.compute.min_instances else self.compute.idle_time_before_scale_down + _IDLE_SECONDS
+
+    def dask_environment(self) -> dict[str, str]:
+        """The configuration of Dask that schedulers and nodes elsewhere need, as environment variables."""
+        import dask.config
+
+        failures = dask.config.get(_FAILURES, 3)  # pyright: ignore[reportUnknownMemberType]
+        held = DASK_CONFIG | {_FAILURES: PREEMPTIONS if self.compute.is_preemptible else failures}
+        return {f"DASK_{key.upper().replace('.', '__').replace('-', '_')}": str(value) for key, value in held.items()}
+
     def over(self, defaults: Mapping[str, Any]) -> dict[str, Any]:
         """The record's cluster_kwargs over what the kind says; mappings are merged, all else is replaced."""
         return merged(defaults, self.compute.cluster_kwargs)
@@ -124,15 +144,6 @@ def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]
 def as_yaml(value: Any) -> str:
     """As people read it, its keys in the order that they were given."""
     return yaml.safe_dump(value, sort_keys=False, width=120)
-
-
-def dask_environment() -> dict[str, str]:
-    """The configuration of Dask that schedulers and nodes elsewhere need, as environment variables."""
-    import dask.config
-
-    failures = "distributed.scheduler.allowed-failures"
-    held = DASK_CONFIG | {failures: dask.config.get(failures, 3)}  # pyright: ignore[reportUnknownMemberType]
-    return {f"DASK_{key.upper().replace('.', '__').replace('-', '_')}": str(value) for key, value in held.items()}
 
 
 def _is_missing(module: str) -> bool:

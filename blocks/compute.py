@@ -170,6 +170,11 @@ class ComputeCluster(Block):
         return self.max_instances
 
     @property
+    def is_preemptible(self) -> bool:
+        """Whether instances may be taken away."""
+        return self.tier == "low_priority" or self.chaos is not None
+
+    @property
     def keeps(self) -> bool:
         """Whether a job's instances are kept for the next one."""
         return (self.min_instances > 0 or self.idle_time_before_scale_down > 0) and self.kind().keepable

@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from .cluster_kind import Kind, Shape, dask_environment
+from .cluster_kind import Kind, Shape
 
 _MEMORY_GIB = 4
 """That each scoring process asks for, where the record does not say how much a node is to have."""
@@ -46,14 +46,14 @@ class JobqueueKind(Kind):
             )
 
     def cluster(self, shape: Shape) -> tuple[str, dict[str, Any]]:
-        exports = [f"export {key}={value}" for key, value in dask_environment().items() if "__WORKER__" in key]
+        exports = [f"export {key}={value}" for key, value in self.dask_environment().items() if "__WORKER__" in key]
         arguments = self.over(
             {
                 "n_workers": shape.instances,
                 "cores": shape.processes,
                 "processes": 1,
-                # Threads only wait for the scoring processes; no core is to be asked for them.
-                "worker_extra_args": ["--nthreads", str(shape.node_threads)],
+                # Threads only wait for the scoring processes; no core is to be asked for them. The last one counts.
+                **({"worker_extra_args": ["--nthreads", str(shape.node_threads)]} if shape.threads > 1 else {}),
                 "memory": f"{_MEMORY_GIB * shape.processes} GiB",
                 "job_name": f"prefect-batch-{self.compute.name}",
                 "scheduler_options": {"dashboard_address": ":0"},

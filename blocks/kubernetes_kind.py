@@ -7,10 +7,8 @@ from typing import Any, cast
 from uuid import uuid4
 
 from ..scoring.errors import InvalidDocument
-from .cluster_kind import Kind, Shape, as_yaml, dask_environment
+from .cluster_kind import Kind, Shape, as_yaml
 
-IDLE_SECONDS = 3600
-"""After which the operator deletes a cluster with nothing to do: whoever started it was killed."""
 _OF_THE_MANIFEST = {"image", "env", "resources", "scheduler_service_type", "idle_timeout", "custom_cluster_spec"}
 
 
@@ -43,7 +41,7 @@ class KubernetesKind(Kind):
                 f"compute {self.compute.name!r} needs an image with prefect-batch for its pods: "
                 "cluster_kwargs.image, or environment.image of the deployment"
             )
-        environment: dict[str, str] = {**dask_environment(), **given.get("env", {})}
+        environment: dict[str, str] = {**self.dask_environment(), **given.get("env", {})}
         made = cast(
             dict[str, Any],
             make_cluster_spec(
@@ -52,7 +50,7 @@ class KubernetesKind(Kind):
                 n_workers=shape.instances,
                 env=environment,
                 scheduler_service_type=given.get("scheduler_service_type", "ClusterIP"),
-                idle_timeout=given.get("idle_timeout", IDLE_SECONDS),
+                idle_timeout=given.get("idle_timeout", self.idle_seconds),
             ),
         )
         worker, scheduler = (made["spec"][part]["spec"]["containers"][0] for part in ("worker", "scheduler"))
