@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,7 +15,9 @@ import pytest
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import FlowRunFilter, LogFilter
 
-from prefect_batch.scoring import venv
+from prefect_batch.flows.deployment_update import update_deployment
+from prefect_batch.scoring import builder, venv
+from prefect_batch.scoring.errors import BatchError
 
 HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
 OLD = ["scikit-learn==1.5.2", "numpy<2"]
@@ -170,3 +173,54 @@ def test_the_environment_that_a_model_recorded(
     assert (in_its_own.state, in_its_own.summary["warnings"]) == ("Completed", []), in_its_own.message
     assert "+ scikit-learn==1.9.0" in said(client, in_its_own.id)
     assert in_its_own.predictions == job.predictions
+
+
+def test_another_version_of_python(
+    endpoints: Any, write: Callable[..., Path], numbered_files: Any, cli_here: Callable[..., Any]
+):
+    """Registered, built ahead, and named by its label."""
+    if builder.find_python("3.10") is None:
+        pytest.skip("no Python 3.10 on this machine")
+    cli_here("environment", "create", "--name", "env-ten", "--set", 'conda_file={"dependencies": ["python=3.10"]}')
+    built = json.loads(cli_here("environment", "build", "--name", "env-ten", "-o", "json").stdout)
+    assert built["version"].startswith("3.10.") and "pandas" in built["packages"]
+    script = "import sys\ndef init(): pass\ndef run(mini_batch): return [sys.version.split()[0] for _ in mini_batch]\n"
+    made = endpoints.deploy(write("ten", "azureml:env-ten@latest", script), "env-ten")
+    assert made.environment_spec.python == "3.10"
+    cli_here("environment", "create", "--name", "env-ten", "--set", 'conda_file={"dependencies": ["python=3.11"]}')
+    job = endpoints.run("env-ten", numbered_files(2))  # of the version that was the latest
+    assert job.predictions.decode().splitlines()[1:] == [built["version"]] * 2, job.message
+
+
+def test_a_trial_run_builds(write: Callable[..., Path], numbered_files: Any, cli: Callable[..., Any], tmp_path: Path):
+    script = "import six\ndef init(): pass\ndef run(mini_batch): return [six.__version__ for _ in mini_batch]\n"
+    path = write("trial", {"python_requirements": ["six==1.16.0"]}, script)
+    done = cli("run", "-f", path, "--input", numbered_files(2), "--output-path", tmp_path / "out")
+    assert "Building an environment" in done.stderr
+    assert "1.16.0" in (tmp_path / "out" / "score" / "predictions.csv").read_text()
+    cli("run", "-f", write("named", "azureml:heart:1", script), "--input", tmp_path, "--output-path", "x", code=1)
+
+
+@pytest.mark.parametrize(
+    ("environment", "message"),
+    [
+        ("azureml:nothing:1", "environment 'nothing' does not exist"),
+        ("heart", "'heart' is not understood: write current, model, azureml:<name>:<version>"),
+        ("model", "the deployment has no MLflow model"),
+        ({"image": "base"}, "compute 'local' runs no containers: give conda_file or python_requirements"),
+        ({"conda_file": {"dependencies": ["r-base"]}}, "r-base: not known to be the same"),
+        ({"imag": "base"}, "imag is not a known key: did you mean image"),
+    ],
+)
+def test_refused_when_it_is_deployed(endpoints: Any, write: Callable[..., Path], environment: Any, message: str):
+    with pytest.raises(BatchError, match=re.escape(message)) as error:
+        endpoints.deploy(write("refused", environment), "env-refused")
+    assert "\n" not in str(error.value)
+
+
+def test_an_update_to_another_environment(endpoints: Any, write: Callable[..., Path], client: SyncPrefectClient):
+    endpoints.deploy(write("updated", {"python_requirements": ["six==1.16.0"]}), "env-updated")
+    same = update_deployment(client, "env-updated", "updated", {"settings": {"mini_batch_size": 3}})
+    assert same.environment_spec.requirements == ["six==1.16.0"]
+    current = update_deployment(client, "env-updated", "updated", {"environment": "current"})
+    assert current.environment_spec is None
