@@ -13,7 +13,6 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 from ..scoring.errors import AlreadyExists, InvalidDocument, NotFound
 from . import store
-from .cluster_kind import DASK_CONFIG as DASK_CONFIG
 from .cluster_kind import Kind, Shape
 from .documents import validate
 from .names import Name
@@ -209,13 +208,6 @@ class ComputeCluster(Block):
                 f"instance_count: {settings.instance_count} is more than compute {self.name!r} has "
                 f"(max_instances: {self.capacity})"
             )
-
-    def runner_arguments(self, settings: Capacity, threads: int = 1) -> dict[str, Any]:
-        """Arguments of DaskTaskRunner for a job with these settings."""
-        if self.type == ADDRESS:
-            return {"address": self.address}
-        path, arguments = self.kind().cluster(self.shape(settings, threads))
-        return {"cluster_class": path, "cluster_kwargs": arguments}
 
 
 def _secrets(value: Any, where: str) -> Iterator[str]:
