@@ -135,6 +135,8 @@ def test_setting_range(key: str):
         assert accepts(key, least) and not accepts(key, least - 1)
         assert [accepts(key, text) for text in ("0%", "100%")] == [bool(match[2])] * 2
         assert not accepts(key, "101%")
+    elif allowed == "more than 0":
+        assert not accepts(key, 0) and accepts(key, 0.5) and accepts(key, 10**9)
     elif match := re.fullmatch(r"more than (\d+), up to (\d+)", allowed):
         assert not accepts(key, int(match[1])) and accepts(key, int(match[2])) and not accepts(key, int(match[2]) + 1)
     elif allowed.startswith("`"):
