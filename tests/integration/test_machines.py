@@ -14,6 +14,8 @@ import storage_servers
 from distributed import Client
 from machines import Forwarder, Gate, Machine, Network, NotPermitted, left_over
 from prefect.client.orchestration import get_client
+from prefect.events.worker import EventsWorker
+from prefect.logging.handlers import APILogWorker
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from prefect_batch.blocks.compute import parse_compute, save_compute
@@ -65,6 +67,9 @@ def machines(server: LocalServer, tmp_path: Path) -> Iterator[Machines]:
         ):
             api_url = f"http://{network.address}:{forwarder.port}/api"
             yield Machines(network, gate, api_url, storage_servers.new_bucket(s3_url), tmp_path)
+            # What this process still has to say to that URL, it would else try for ever.
+            APILogWorker.drain_all(timeout=10)
+            EventsWorker.drain_all(timeout=10)
     except NotPermitted as error:
         pytest.skip(f"no network namespaces here: {error}")
     assert left_over(network.name) == []
