@@ -139,7 +139,7 @@ def _cluster(
         shape = job.compute.shape(job.settings)
     else:
         logger.info("Deployment %s scores %s", job.deployment_label, job.input.url)
-        shape = job.compute.shape(job.settings, threads(plan_job(job, logger.info)))
+        shape = job.compute.shape(job.settings, threads(plan_job(job, logger.info)), job.deployment.image)
     with provisioned(client, job, shape, flow_run, logger.info):
         yield LeanDaskTaskRunner(**runner_arguments())
 
