@@ -85,6 +85,11 @@ def start(compute: ComputeCluster, shape: Shape, node_label: str, job: str) -> s
     raise JobFailed(answer.get("error") or f"compute {compute.name!r}: its cluster did not start: see {log}")
 
 
+def may_live(kept: KeptCluster) -> bool:
+    """Whether the host of a kept cluster may be there; nobody here knows of other machines."""
+    return scratch.may_live(kept.id.rpartition("-")[0])
+
+
 _processes: list[subprocess.Popen[bytes]] = []
 """Of the hosts that this process has started; they go on without it."""
 

@@ -77,7 +77,7 @@ class OwnedCluster:
     @property
     def present(self) -> int:
         """The number of nodes that its scheduler knows."""
-        return len(self._nodes())
+        return len(self.nodes)
 
     def scale(self, instances: int) -> None:
         """Ask for a number of nodes; they come and go in their own time."""
@@ -105,21 +105,22 @@ class OwnedCluster:
             except Exception as error:  # a cloud that does not answer now may in a while
                 logger.warning("The cluster at %s could not be looked after: %r", self.address, error)
 
-    def _nodes(self) -> dict[str, Any]:
+    @property
+    def nodes(self) -> dict[str, Any]:
         """Names of the nodes that the scheduler knows now, by their addresses."""
         workers: dict[str, Any] = self._cluster.scheduler_info["workers"]
         return {address: about["name"] for address, about in list(workers.items())}
 
     def _mend(self) -> None:
         now = time.monotonic()
-        if len(self._nodes()) >= self._wanted:
+        if len(self.nodes) >= self._wanted:
             self._mend_at = now + _MEND_SECONDS
         elif now >= max(self._mend_at, self._away_until):
             self._mend_at = now + _MEND_SECONDS
             self._cluster.scale(self._wanted)
 
     def _take_away(self, number: int, away: float) -> None:
-        nodes = sorted(self._nodes().items(), key=lambda node: str(node[1]))
+        nodes = sorted(self.nodes.items(), key=lambda node: str(node[1]))
         chosen = self._random.sample(nodes, min(number, len(nodes)))
         self._away_until = self._mend_at = time.monotonic() + away
         for address, name in chosen:

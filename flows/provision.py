@@ -31,6 +31,7 @@ from .usage import Usage
 _PREEMPTIONS = 1000
 _FAILURES = "distributed.scheduler.allowed-failures"
 _SCALE_SECONDS, _RESTART_SECONDS = 10.0, 30.0
+_BRIEFLY: dict[str, Any] = {"set_as_default": False, "timeout": 10.0}
 
 
 @dataclass(frozen=True)
@@ -140,8 +141,10 @@ def _found(
     failures: int = dask.config.get(_FAILURES)  # pyright: ignore[reportUnknownMemberType]
     if (kept := place.kept) is not None:
         try:
-            return _Found(kept.address), _cleaned(Client(kept.address, set_as_default=False), failures)
-        except (OSError, TimeoutError):  # its host was killed, or is on another machine
+            if not cluster_host.may_live(kept):
+                raise ConnectionError("its host was killed")
+            return _Found(kept.address), _cleaned(Client(kept.address, **_BRIEFLY), failures)
+        except (OSError, TimeoutError):  # or its host is on another machine
             ledger.change(client, compute.name, lambda held, _: held.without_kept(kept.id))
     found = _Found(cluster_host.start(compute, shape, shape.node_label, job.id))
     return found, _cleaned(_connect(compute, found), failures)
