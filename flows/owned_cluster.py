@@ -54,7 +54,6 @@ class OwnedCluster:
             raise JobFailed(f"compute {kind.compute.name!r}: its cluster did not start: {said}") from error
         self.address = str(self._cluster.scheduler_address)
         self._mend_at = self._chaos_at = time.monotonic()
-        self._away_until = 0.0
         self._chaos = kind.compute.chaos
         self._random = random.Random(self._chaos.seed if self._chaos else 0)
         if self._chaos:
@@ -115,14 +114,15 @@ class OwnedCluster:
         now = time.monotonic()
         if len(self.nodes) >= self._wanted:
             self._mend_at = now + _MEND_SECONDS
-        elif now >= max(self._mend_at, self._away_until):
+        elif now >= self._mend_at:
             self._mend_at = now + _MEND_SECONDS
             self._cluster.scale(self._wanted)
 
     def _take_away(self, number: int, away: float) -> None:
         nodes = sorted(self.nodes.items(), key=lambda node: str(node[1]))
         chosen = self._random.sample(nodes, min(number, len(nodes)))
-        self._away_until = self._mend_at = time.monotonic() + away
+        if chosen:
+            self._mend_at = time.monotonic() + away
         for address, name in chosen:
             logger.info("Chaos takes node %s away", name)
             here: Any = getattr(self._cluster, "workers", {}).get(name)
