@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal, cast
 from pydantic import BaseModel, BeforeValidator, Field, model_validator
 
 from ..scoring.errors import InvalidDocument
-from ..scoring.venv import Recipe
+from ..scoring.venv import MINIMUM, Recipe
 from . import requirements
 from .documents import Text, load_yaml, merged, validate
 from .versions import Versioned
@@ -73,6 +74,8 @@ class EnvironmentSpec(BaseModel):
     interpreter: str | None = None
     """Path of a Python that is there."""
     image: str | None = None
+    complete: bool = True
+    """Whether it is all that a model recorded; else it is there only to be compared with."""
 
     def recipe(self, needs: Sequence[str]) -> Recipe | None:
         """What to build, with packages that scoring processes need added to it; None for what is not built."""
@@ -95,7 +98,7 @@ def resolve(environment: Environment, where: str) -> EnvironmentSpec:
         asked.constraints = environment.python_constraints or []
     else:
         return spec
-    return _built(spec, asked)
+    return _built(spec, asked, where)
 
 
 def of_model(folder: Path, where: str) -> EnvironmentSpec | None:
@@ -116,12 +119,39 @@ def of_model(folder: Path, where: str) -> EnvironmentSpec | None:
         asked = requirements.parse_conda(load_yaml(conda), f"{where}: {conda}")
     else:
         return None
-    return _built(EnvironmentSpec(name=OF_MODEL), asked)
+    return _built(EnvironmentSpec(name=OF_MODEL), asked, where)
 
 
-def _built(spec: EnvironmentSpec, asked: requirements.Requirements) -> EnvironmentSpec:
-    here = f"{sys.version_info.major}.{sys.version_info.minor}"
-    read = {"python": asked.python or here, "requirements": asked.lines, "constraints": asked.constraints}
+def comparable_of_model(folder: Path) -> EnvironmentSpec:
+    """What an MLflow model recorded, as far as it is understood: enough to be held against an environment.
+
+    Raises InvalidDocument for a record that is no YAML.
+    """
+    conda, lines, about = (folder / name for name in ("conda.yaml", "requirements.txt", "python_env.yaml"))
+    entries: list[Any] = []
+    if lines.is_file():
+        entries = [{"pip": [line]} for line in lines.read_text("utf-8", "replace").splitlines()]
+        entries += [f"python={load_yaml(about).get('python')}"] if about.is_file() else []
+    elif conda.is_file():
+        for entry in cast("list[Any]", load_yaml(conda).get("dependencies") or []):
+            of_pip: Any = cast("Mapping[str, Any]", entry).get("pip") if isinstance(entry, Mapping) else None
+            lines_of_pip = cast("list[Any]", of_pip) if isinstance(of_pip, list) else []
+            entries += [{"pip": [line]} for line in lines_of_pip] or [entry]
+    found = requirements.Requirements()
+    for entry in entries:
+        with contextlib.suppress(InvalidDocument):
+            one = requirements.parse_conda({"dependencies": [entry]}, OF_MODEL)
+            found.lines += one.lines
+            found.python = found.python or one.python
+    return EnvironmentSpec(name=OF_MODEL, python=found.python, requirements=found.lines, complete=False)
+
+
+def _built(spec: EnvironmentSpec, asked: requirements.Requirements, where: str) -> EnvironmentSpec:
+    python = asked.python or f"{sys.version_info.major}.{sys.version_info.minor}"
+    if tuple(map(int, python.split("."))) < MINIMUM:
+        oldest = ".".join(map(str, MINIMUM))
+        raise InvalidDocument(f"{where}: python {python}: scoring processes need Python {oldest} or newer")
+    read = {"python": python, "requirements": asked.lines, "constraints": asked.constraints}
     return spec.model_copy(update=read)
 
 

@@ -6,6 +6,7 @@ project there. Of any other name, somebody else may be the owner.
 
 from __future__ import annotations
 
+import codecs
 import re
 import sys
 from collections.abc import Iterable, Mapping
@@ -54,6 +55,9 @@ _RENAMED = {
 }
 _ON_INDEX = {name.replace("_", "-"): name for name in _SAME_THERE.split()} | _RENAMED
 _OPTIONS = ("--index-url", "-i", "--extra-index-url", "--find-links", "-f", "--pre", "--no-index", "--trusted-host")
+_PLACES = ("--index-url", "-i", "--extra-index-url", "--find-links", "-f")
+"""Options whose value says where packages are."""
+_LOGIN = re.compile(r"://(?P<login>[^/@\s]+)@")
 _COMMENT = re.compile(r"(^|\s)#.*$")
 _CONDA = re.compile(r"(?:[\w./-]+::)?(?P<name>[\w.-]+)\s*(?P<version>[^\s].*)?")
 
@@ -68,20 +72,31 @@ class Requirements:
     """`3.11`; None where nothing is said."""
 
 
-def read_file(path: Path, where: str) -> Requirements:
-    """A requirements file, with those that it includes. Raises InvalidDocument, which begins with `where`."""
-    return parse_lines(_text(path, where), f"{where}: {path}", path.parent)
+def read_file(path: Path, where: str, above: tuple[Path, ...] = ()) -> Requirements:
+    """A requirements file, with those that it includes. Raises InvalidDocument, which begins with `where`.
+
+    Args:
+        path: its.
+        where: named first in errors.
+        above: the files that include it.
+    """
+    if path.resolve() in above:
+        raise InvalidDocument(f"{where}: {path}: includes itself")
+    return parse_lines(_text(path, where), f"{where}: {path}", path.parent, (*above, path.resolve()))
 
 
-def parse_lines(text: str | Iterable[str], where: str, beside: Path | None) -> Requirements:
+def parse_lines(
+    text: str | Iterable[str], where: str, beside: Path | None, above: tuple[Path, ...] = ()
+) -> Requirements:
     """Lines of a requirements file.
 
     Args:
         text: the file's, or its lines.
         where: named first in errors.
         beside: what `-r` and `-c` start from; None where no file may be named.
+        above: the files that it is in.
 
-    Raises InvalidDocument for a line that is none, or names what is only on this machine.
+    Raises InvalidDocument for a line that is none, names what is only on this machine, or has a password in it.
     """
     found = Requirements()
     whole = text if isinstance(text, str) else "\n".join(text)
@@ -89,18 +104,33 @@ def parse_lines(text: str | Iterable[str], where: str, beside: Path | None) -> R
         line = " ".join(_COMMENT.sub("", raw).split())
         if not line:
             continue
+        _check_login(line, where)
         option, _, value = line.replace("=", " ", 1).partition(" ") if line.startswith("--") else line.partition(" ")
         if option in ("-r", "--requirement", "-c", "--constraint"):
             if beside is None:
                 raise InvalidDocument(f"{where}: {line!r}: no file can be named here: write its lines")
-            below = read_file(beside / value.strip(), where)
+            below = read_file(beside / value.strip(), where, above)
             found.constraints += below.constraints + (below.lines if option in ("-c", "--constraint") else [])
             found.lines += below.lines if option in ("-r", "--requirement") else []
         elif option in _OPTIONS:
+            if option in _PLACES and not re.match(r"https?://|\$\{", value.strip()):
+                raise InvalidDocument(f"{where}: {line!r} is not the http or https address of an index")
             found.lines.append(line)
         else:
             found.lines.append(_requirement(line, where))
     return found
+
+
+def _check_login(line: str, where: str) -> None:
+    """Refuse a password or a token that whoever reads the deployment would read. Raises InvalidDocument."""
+    for match in _LOGIN.finditer(line):
+        of_ssh = line[: match.start()].endswith("ssh") and ":" not in match["login"]
+        if "${" not in match["login"] and not of_ssh:
+            shown = line.replace(match["login"], "***")
+            raise InvalidDocument(
+                f"{where}: {shown!r}: whoever reads the environment would read this login: write ${{VARIABLE}} in its "
+                "place, of the worker's environment, or leave it to the worker's ~/.netrc"
+            )
 
 
 def _requirement(line: str, where: str) -> str:
@@ -129,11 +159,11 @@ def parse_conda(conda: Mapping[str, Any], where: str) -> Requirements:
     Channels are of no effect. Raises InvalidDocument naming the packages that only conda has, and what to do.
     """
     found, unknown = Requirements(), list[str]()
+    if "dependencies" not in conda:
+        raise InvalidDocument(f"{where}: a conda file lists packages under dependencies, which is missing")
     for entry in cast("list[Any]", conda.get("dependencies") or []):
         if isinstance(entry, Mapping):
-            of_pip = cast("Mapping[str, list[Any] | None]", entry).get("pip") or []
-            below = parse_lines([str(line) for line in of_pip], f"{where}: pip", None)
-            found.lines += below.lines
+            found.lines += _of_pip(cast("Mapping[str, Any]", entry), where)
             continue
         match = _CONDA.fullmatch(str(entry).strip())
         name, version = (match["name"].lower(), match["version"] or "") if match else (str(entry), "")
@@ -154,6 +184,17 @@ def parse_conda(conda: Mapping[str, Any], where: str) -> Requirements:
     return found
 
 
+def _of_pip(part: Mapping[str, Any], where: str) -> list[str]:
+    """The lines of `pip:` in a conda file."""
+    lines: Any = part.get("pip") or []
+    if set(part) != {"pip"} or not isinstance(lines, list):
+        raise InvalidDocument(
+            f"{where}: dependencies: {', '.join(map(str, part))}: is a mapping: write `numpy=1.26`, or a list of lines "
+            "under `pip:`"
+        )
+    return parse_lines([str(line) for line in cast("list[Any]", lines)], f"{where}: pip", None).lines
+
+
 def _pip_version(version: str, entry: str, where: str) -> str:
     """A conda package's version as pip writes it: `=1.2` is any 1.2; a build behind a second `=` does not count."""
     version = version.strip()
@@ -170,19 +211,14 @@ def _pip_version(version: str, entry: str, where: str) -> str:
 def python_version(version: str, where: str) -> str | None:
     """The `3.11` of what a file says of Python; of a range this process's own, else the newest in it.
 
-    Raises InvalidDocument for one that scoring processes do not run in.
+    Raises InvalidDocument for what is no version, and for a range without one that scoring processes run in.
     """
     text = _pip_version(version, f"python{version}", where)
     if not text:
         return None
     if match := re.fullmatch(r"==\s*(\d+)\.(\d+)(\.\d+)*(\.\*)?", text):
-        minor = (int(match[1]), int(match[2]))
-    else:
-        minor = _best(text, f"python{version}", where)
-    if minor < MINIMUM:
-        oldest = ".".join(map(str, MINIMUM))
-        raise InvalidDocument(f"{where}: python {version.strip()}: scoring processes need Python {oldest} or newer")
-    return f"{minor[0]}.{minor[1]}"
+        return f"{match[1]}.{match[2]}"
+    return ".".join(map(str, _best(text, f"python{version}", where)))
 
 
 def _best(text: str, entry: str, where: str) -> tuple[int, int]:
@@ -199,10 +235,12 @@ def _best(text: str, entry: str, where: str) -> tuple[int, int]:
 
 def _text(path: Path, where: str) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        data = path.read_bytes()
+        # Windows PowerShell writes `pip freeze > requirements.txt` so.
+        return data.decode("utf-16" if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig")
     except FileNotFoundError:
         raise InvalidDocument(f"{where}: {path}: no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise InvalidDocument(f"{where}: {path}: cannot be read: {error}") from None
 
 
@@ -242,6 +280,11 @@ def mismatches(wanted: Iterable[str], python: str | None, has: Mapping[str, str]
         there = has.get(name) or (has.get("mlflow-skinny") if name == "mlflow" else None)
         if there is None:
             found.append(f"the model was logged with {asked.name}{asked.specifier}; the environment has none")
-        elif not asked.specifier.contains(there, prereleases=True):
+        elif not _public(asked).contains(there, prereleases=True):
             found.append(f"the model was logged with {asked.name}{asked.specifier}; the environment has {there}")
     return found
+
+
+def _public(asked: Requirement) -> SpecifierSet:
+    """The versions asked for, whatever they were built for: `2.1.0+cu118` is `2.1.0`."""
+    return SpecifierSet(re.sub(r"\+[^,]*", "", str(asked.specifier)))

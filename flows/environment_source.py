@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from ..blocks.environment import (
     OF_MODEL,
     Environment,
     EnvironmentSpec,
+    comparable_of_model,
     of_model,
     parse_environment,
     resolve,
@@ -34,7 +36,9 @@ def recorded_by(model: Path, required: bool, where: str) -> EnvironmentSpec | No
     except InvalidDocument:
         if required:
             raise
-        return None  # only the comparison with the job's environment is lost
+        with contextlib.suppress(InvalidDocument):  # else only the comparison with the job's environment is lost
+            return comparable_of_model(model)
+        return None
     if found is None and required:
         raise InvalidDocument(
             f"{where}: environment: model: the model recorded no requirements (it has no requirements.txt and no "
@@ -67,6 +71,11 @@ def find_spec(
     if given == OF_MODEL:
         if deployment.model_environment is None:
             raise InvalidDocument(f"{where}: environment: model: the deployment has no MLflow model: name another")
+        if not deployment.model_environment.complete:
+            raise InvalidDocument(
+                f"{where}: environment: model: it cannot be built from what the model recorded: write conda_file or "
+                "python_requirements"
+            )
         return deployment.model_environment
     if isinstance(given, dict):
         named = {"name": deployment.name, **given}

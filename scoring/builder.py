@@ -20,6 +20,9 @@ from .errors import BuildFailed
 
 _LEFT_OUT = ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "VIRTUAL_ENV", "CONDA_PREFIX", "__PYVENV_LAUNCHER__")
 """What says of another Python than the one that is built or started."""
+_PLACES = ("PIP_DRY_RUN", "PIP_PREFIX", "PIP_PYTHON", "PIP_REQUIRE_VIRTUALENV", "PIP_ROOT", "PIP_TARGET", "PIP_USER")
+_UVS_PLACES = ("UV_PROJECT", "UV_PYTHON", "UV_SYSTEM_PYTHON", "UV_WORKING_DIR")
+"""What says where packages of other environments go."""
 _UVS_OWN = ("UV_DEFAULT_INDEX", "UV_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS", "UV_CONFIG_FILE")
 _OF_PIP = {
     "index-url": "UV_DEFAULT_INDEX",
@@ -34,7 +37,11 @@ _SETTING = re.compile(r"(?P<section>\w+|:env:)\.(?P<key>[\w-]+)=(?P<value>['\"].
 
 def environment(of: Mapping[str, str] | None = None) -> dict[str, str]:
     """The variables of this process without those that are about its own Python."""
-    return {name: value for name, value in (os.environ if of is None else of).items() if name not in _LEFT_OUT}
+    return _without(os.environ if of is None else of, *_LEFT_OUT)
+
+
+def _without(variables: Mapping[str, str], *names: str) -> dict[str, str]:
+    return {name: value for name, value in variables.items() if name not in names}
 
 
 def within(executable: str, of: Mapping[str, str]) -> dict[str, str]:
@@ -57,7 +64,8 @@ def commands(python: str, folder: Path, constrained: bool) -> list[tuple[list[st
     target = str(folder / "venv/bin/python")
     base = find_python(python)
     if (uv := find_uv()) is not None:
-        variables = {**environment(), "UV_NO_PROGRESS": "1", **_as_pip_is_told()}
+        variables = {**_without(environment(), *_UVS_PLACES), "UV_NO_PROGRESS": "1", **_as_pip_is_told()}
+        variables = _as_pip_reads((folder / "requirements.txt").read_text(encoding="utf-8"), variables)
         return [
             ([uv, "venv", "--quiet", "--no-project", "--python", base or python, "venv"], variables),
             ([uv, "pip", "install", "--python", target, *files], variables),
@@ -69,7 +77,7 @@ def commands(python: str, folder: Path, constrained: bool) -> list[tuple[list[st
         )
     if importlib.util.find_spec("pip") is None:
         raise BuildFailed("neither uv nor pip is installed here: pip install 'prefect-batch[uv]'")
-    variables = {**environment(), "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_INPUT": "1"}
+    variables = {**_without(environment(), *_PLACES), "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_INPUT": "1"}
     return [
         ([base, "-m", "venv", "--without-pip", "venv"], variables),
         ([sys.executable, "-m", "pip", "--python", target, "install", "--progress-bar", "off", *files], variables),
@@ -108,7 +116,7 @@ def _is_version(executable: str, version: str) -> bool:
     code = "import sys, venv; print('%d.%d' % sys.version_info[:2])"
     try:
         done = subprocess.run(
-            [executable, "-c", code], capture_output=True, text=True, timeout=60, env=environment(), check=True
+            [executable, "-I", "-c", code], capture_output=True, text=True, timeout=60, env=environment(), check=True
         )
     except (OSError, subprocess.SubprocessError):
         return False
@@ -130,6 +138,17 @@ def _as_pip_is_told() -> dict[str, str]:
     if "UV_INDEX" in variables:  # pip takes the best of all its indexes, uv the first that knows the name
         variables["UV_INDEX"] = " ".join(variables["UV_INDEX"].split())
         variables["UV_INDEX_STRATEGY"] = "unsafe-best-match"
+    return variables
+
+
+def _as_pip_reads(requirements: str, variables: dict[str, str]) -> dict[str, str]:
+    """uv's variables, such that indexes in a requirements file count as they do for pip: one that it names counts
+    instead of those that the machine knows, and one beside that is as good as any. uv has it the other way round."""
+    options = {line.replace("=", " ").split()[0] for line in requirements.splitlines() if line.startswith("-")}
+    if options & {"-i", "--index-url"}:
+        variables = _without(variables, "UV_DEFAULT_INDEX", "UV_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL")
+    if "--extra-index-url" in options:
+        variables.setdefault("UV_INDEX_STRATEGY", "unsafe-best-match")
     return variables
 
 

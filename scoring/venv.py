@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import shlex
 import shutil
 import subprocess
@@ -24,6 +25,7 @@ from typing import Any
 
 from . import builder
 from .errors import BuildFailed
+from .storage_errors import Redaction
 
 CACHE = "PREFECT_BATCH_ENVIRONMENTS"
 """Environment variable of a worker: the folder that environments are built in."""
@@ -32,6 +34,8 @@ MINIMUM = (3, 10)
 _FORMAT = 1
 """Of the folder; another number builds all anew."""
 _RECORD, _PYTHON = "built.json", "venv/bin/python"
+_LOGIN = re.compile(r"(https?://)[^/@\s]+@")
+_DIGEST = re.compile("[0-9a-f]{32}")
 
 Say = Callable[[str], None]
 """Receives one line, without its end."""
@@ -84,7 +88,9 @@ def find(recipe: Recipe) -> Interpreter | None:
     record = cache() / recipe.digest / _RECORD
     try:
         about = json.loads(record.read_bytes())
-    except FileNotFoundError:
+    except (FileNotFoundError, ValueError):  # the latter of a machine that lost its power
+        return None
+    if not (record.parent / _PYTHON).exists():  # removed by hand, or the Python that it was made of was
         return None
     with contextlib.suppress(OSError):  # the cache of somebody else
         os.utime(record)
@@ -147,10 +153,10 @@ def check(interpreter: Interpreter, needs: Sequence[str]) -> None:
 def prune(days: float) -> list[str]:
     """Remove environments that no job has used for so many days, and what killed builders left; returns what went.
 
-    Those that are being built stay.
+    Those that are being built stay, and so does what is no environment: the folder is one that a user named.
     """
     gone: list[str] = []
-    for folder in sorted(path for path in cache().glob("*") if path.is_dir()):
+    for folder in sorted(path for path in cache().glob("*") if _DIGEST.fullmatch(path.name) and path.is_dir()):
         with _lock_file(folder.name) as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -213,6 +219,7 @@ def _run(command: list[str], variables: dict[str, str], folder: Path, say: Say, 
     shown = shlex.join([Path(command[0]).name, *command[1:]])
     say(f"$ {shown}")
     printed: list[str] = []
+    redact = Redaction()  # pip shows what it made of ${PASSWORD}
     with subprocess.Popen(
         command,
         cwd=folder,
@@ -227,7 +234,7 @@ def _run(command: list[str], variables: dict[str, str], folder: Path, say: Say, 
         assert process.stdout is not None
         try:
             for line in process.stdout:
-                printed.append(line.rstrip())
+                printed.append(_LOGIN.sub(r"\1***@", redact(line.rstrip())))
                 say(printed[-1])
         except BaseException:
             process.kill()
@@ -254,7 +261,7 @@ from importlib.metadata import distributions
 names = {}
 for one in distributions():
     name = one.metadata["Name"]
-    if name:
+    if name and one.version:
         names.setdefault(re.sub("[-_.]+", "-", name).lower(), one.version)
 print(json.dumps({"version": platform.python_version(), "packages": names}))
 """

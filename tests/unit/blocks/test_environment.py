@@ -9,6 +9,7 @@ import pytest
 from prefect_batch.blocks.environment import (
     Environment,
     EnvironmentSpec,
+    comparable_of_model,
     load_environment,
     of_model,
     parse_environment,
@@ -92,3 +93,24 @@ def test_what_a_model_recorded(tmp_path: Path):
     (tmp_path / "requirements.txt").write_text("mlflow==2.9.1\n")
     (tmp_path / "python_env.yaml").write_text("python: 3.12.1\nbuild_dependencies: [pip]\n")
     assert of_model(tmp_path, "x") == EnvironmentSpec(name="model", python="3.12", requirements=["mlflow==2.9.1"])
+
+
+def test_a_python_that_is_too_old_is_refused(tmp_path: Path):
+    old = parse_environment({"name": "a", "conda_file": {"dependencies": ["python=3.8"]}}, "x", tmp_path)
+    with pytest.raises(InvalidDocument, match=r"x: python 3\.8: scoring processes need Python 3\.10 or newer"):
+        resolve(old, "x")
+
+
+def test_a_record_that_cannot_be_built_from_can_still_be_compared(tmp_path: Path):
+    (tmp_path / "conda.yaml").write_text(
+        "dependencies: [python=3.8.5, r-base, numpy=1.26, pip: [mlflow==2.9, scikit-learn==1.0, ./own.whl]]"
+    )
+    with pytest.raises(InvalidDocument, match="only on this machine"):
+        of_model(tmp_path, "x")
+    found = comparable_of_model(tmp_path)
+    assert found.requirements == ["numpy==1.26.*", "mlflow==2.9", "scikit-learn==1.0"]
+    assert (found.python, found.complete) == ("3.8", False)
+    (tmp_path / "requirements.txt").write_text("pandas==2.0\n-e .\n")
+    (tmp_path / "python_env.yaml").write_text("python: 3.9.1\n")
+    found = comparable_of_model(tmp_path)
+    assert (found.requirements, found.python) == (["pandas==2.0"], "3.9")

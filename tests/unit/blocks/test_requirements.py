@@ -47,12 +47,48 @@ def test_a_requirements_file_with_what_it_includes(tmp_path: Path):
         ("--no-binary :all:", "that option has no place"),
         ("numpy==", "is no requirement that pip knows"),
         ("two words", "is no requirement that pip knows"),
+        ("--find-links ./wheels", "is not the http or https address of an index"),
+        ("--index-url file:///opt/simple", "is not the http or https address of an index"),
+        ("--index-url", "is not the http or https address of an index"),
     ],
 )
 def test_lines_that_are_refused(line: str, message: str):
     with pytest.raises(InvalidDocument, match=message) as error:
         parse_lines([line], "env.yml", None)
     assert "\n" not in str(error.value) and str(error.value).startswith("env.yml: ")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "--index-url https://me:s3cret@host/simple",
+        "git+https://s3cret@host/repo",
+        "a @ https://me:s3cret@host/a-1.0.whl",
+        "-e git+ssh://me:s3cret@host/repo",
+    ],
+)
+def test_a_login_is_refused_without_being_shown(line: str):
+    with pytest.raises(InvalidDocument, match="whoever reads the environment would read this login") as error:
+        parse_lines([line], "env.yml", None)
+    assert "s3cret" not in str(error.value)
+
+
+def test_a_login_of_the_worker_is_not_refused():
+    lines = ["--index-url https://${NAME}:${TOKEN}@host/simple", "git+ssh://git@host/repo"]
+    assert parse_lines(lines, "env.yml", None).lines == lines
+
+
+def test_a_file_that_includes_itself(tmp_path: Path):
+    (tmp_path / "one.txt").write_text("numpy\n-r two.txt\n")
+    (tmp_path / "two.txt").write_text("-c one.txt\n")
+    with pytest.raises(InvalidDocument, match=r"one\.txt: includes itself"):
+        read_file(tmp_path / "one.txt", "env.yml")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_files_from_windows(tmp_path: Path, encoding: str):
+    (tmp_path / "requirements.txt").write_bytes("numpy<2\r\n# note\r\npandas\r\n".encode(encoding))
+    assert read_file(tmp_path / "requirements.txt", "env.yml").lines == ["numpy<2", "pandas"]
 
 
 def test_a_file_that_is_not_there(tmp_path: Path):
@@ -78,6 +114,17 @@ def test_a_file_that_is_not_there(tmp_path: Path):
 )
 def test_conda_packages_that_pip_can_give(package: str, line: str):
     assert conda(package).lines == [line]
+
+
+@pytest.mark.parametrize("entry", [{"numpy": 1.26}, {"pip": "numpy"}, {"pip": ["a"], "numpy": 1}])
+def test_mappings_that_are_no_pip_part_are_refused(entry: Any):
+    with pytest.raises(InvalidDocument, match=r"is a mapping: write `numpy=1\.26`, or a list of lines under `pip:`"):
+        conda(entry)
+
+
+def test_a_conda_file_without_packages_is_refused():
+    with pytest.raises(InvalidDocument, match="under dependencies, which is missing"):
+        parse_conda({"dependancies": ["numpy"]}, "env.yml")
 
 
 def test_the_pip_part_follows():
@@ -115,7 +162,6 @@ def test_python(package: str, version: str | None):
 @pytest.mark.parametrize(
     ("package", "message"),
     [
-        ("python=3.8", "scoring processes need Python 3.10 or newer"),
         ("python<3.10", "no Python from 3.10 to"),
         ("python=x", "python=x"),
     ],
@@ -135,8 +181,16 @@ def test_what_does_not_suit_a_model():
         "gone==1.0",
         "pywin32==1; sys_platform == 'win32'",
         "anything",
+        "torch==2.1.0",
+        "torchvision==0.16.0+cu118",
     ]
-    has = {"scikit-learn": "1.8.0", "numpy": "2.4.6", "pandas": "2.2.0", "mlflow-skinny": "3.1.0", "anything": "1"}
+    has = {"torch": "2.1.0+cpu", "torchvision": "0.16.0+cpu"} | {
+        "scikit-learn": "1.8.0",
+        "numpy": "2.4.6",
+        "pandas": "2.2.0",
+        "mlflow-skinny": "3.1.0",
+        "anything": "1",
+    }
     assert mismatches(wanted, "3.10", has, "3.11.7") == [
         "the model was logged with Python 3.10; the environment has 3.11.7",
         "the model was logged with scikit-learn==1.5.2; the environment has 1.8.0",

@@ -145,9 +145,55 @@ def test_pruned(tmp_path: Path):
     venv.build(used, print)
     venv.build(unused, print)
     os.utime(venv.cache() / unused.digest / "built.json", (0, 0))
-    (venv.cache() / "left").mkdir()
-    assert sorted(venv.prune(30)) == sorted(["left", unused.digest])
+    left = Recipe(HERE, ("left",)).digest
+    (venv.cache() / left).mkdir()
+    (venv.cache() / "photos").mkdir()
+    assert sorted(venv.prune(30)) == sorted([left, unused.digest])
     assert venv.find(used) is not None and venv.find(unused) is None
+    assert (venv.cache() / "photos").exists()  # the folder is one that a user named
+
+
+@pytest.mark.parametrize("lost", ["venv/bin/python", "built.json"])
+def test_what_was_damaged_is_built_anew(lost: str):
+    recipe = Recipe(HERE, ("tiny==1.0",))
+    folder = Path(venv.build(recipe, print).executable).parents[2]
+    (folder / lost).unlink()
+    if lost == "built.json":
+        (folder / lost).touch()
+    assert venv.find(recipe) is None
+    assert version_in(venv.build(recipe, print).executable) == "1.0"
+
+
+def test_an_index_in_the_requirements_counts(installer: str, wheels: Path, monkeypatch: pytest.MonkeyPatch):
+    """Instead of that of the machine, for uv as for pip."""
+    for version in ("1.0", "2.0"):
+        folder = wheels / version / "tiny"
+        folder.mkdir(parents=True)
+        name = f"tiny-{version}-py3-none-any.whl"
+        (folder / name).write_bytes((wheels / name).read_bytes())
+        (folder / "index.html").write_text(f'<a href="{name}">{name}</a>')
+    one, two = ((wheels / version).as_uri() for version in ("1.0", "2.0"))
+    monkeypatch.delenv("PIP_NO_INDEX")
+    monkeypatch.delenv("PIP_FIND_LINKS")
+    monkeypatch.setenv("PIP_INDEX_URL", two)
+    assert version_in(venv.build(Recipe(HERE, (f"--index-url {one}", "tiny")), print).executable) == "1.0"
+    assert version_in(venv.build(Recipe(HERE, (f"--extra-index-url {one}", "tiny")), print).executable) == "2.0"
+
+
+def test_what_tells_pip_or_uv_of_another_place(installer: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    for name, value in {"PIP_TARGET": str(tmp_path / "t"), "PIP_USER": "1", "UV_PROJECT": "/nowhere"}.items():
+        monkeypatch.setenv(name, value)
+    assert version_in(venv.build(Recipe(HERE, ("tiny",)), print).executable) == "2.0"
+
+
+def test_a_login_does_not_show_in_the_log(installer: str, monkeypatch: pytest.MonkeyPatch):
+    for name, value in {"TOKEN": "s3cret", "PIP_RETRIES": "0", "UV_HTTP_RETRIES": "0"}.items():
+        monkeypatch.setenv(name, value)
+    said: list[str] = []
+    for login in ("${TOKEN}", "me:${TOKEN}"):
+        with pytest.raises(BuildFailed) as error:
+            venv.build(Recipe(HERE, (f"a @ http://{login}@127.0.0.1:9/a-1.0-py3-none-any.whl",)), said.append)
+        assert "127.0.0.1" in str(error.value) and "s3cret" not in str(error.value) + "\n".join(said)
 
 
 @pytest.mark.parametrize(
@@ -176,6 +222,7 @@ def test_uv_is_told_what_pip_is(
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     monkeypatch.setattr(builder, "find_uv", lambda: "/opt/uv")
+    (tmp_path / "requirements.txt").touch()
     [(_, variables), _] = builder.commands(HERE, tmp_path, constrained=False)
     assert {name: value for name, value in variables.items() if name.startswith("UV_")} == {
         "UV_NO_PROGRESS": "1",
