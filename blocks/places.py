@@ -288,8 +288,14 @@ class Ledger(BaseModel):
         return self._with(kept=[kept.model_copy(update=seen) if kept.id == cluster else kept for kept in self.kept])
 
     def without_kept(self, cluster: str) -> Ledger:
-        """The kept cluster has gone."""
-        return self._with(kept=[kept for kept in self.kept if kept.id != cluster])
+        """The kept cluster has gone; the job that had it keeps its place."""
+        gone = {"cluster": None}
+        return self._with(
+            kept=[kept for kept in self.kept if kept.id != cluster],
+            holders=[
+                holder.model_copy(update=gone) if holder.cluster == cluster else holder for holder in self.holders
+            ],
+        )
 
     def _with_holder(self, holder: Holder) -> Ledger:
         return self._with(holders=[*self.holders, holder])

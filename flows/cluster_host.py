@@ -8,6 +8,7 @@ compute: who has the cluster, of what size it is to be, and whether it is to mak
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import logging
@@ -18,7 +19,7 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from uuid import uuid4
 
 import dask.config
@@ -26,7 +27,7 @@ import httpx
 from distributed import Client
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.exceptions import PrefectHTTPStatusError
-from prefect.settings import get_current_settings
+from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, get_current_settings, temporary_settings
 
 from ..blocks import ledger
 from ..blocks.cluster_kind import DASK_CONFIG, Shape
@@ -61,6 +62,7 @@ def start(compute: ComputeCluster, shape: Shape, node_label: str, job: str) -> s
         "job": job,
         "log": str(log),
     }
+    _processes[:] = [process for process in _processes if process.poll() is None]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT__")}
     with log.open("wb") as errors:
         # A session of its own: who cancels the job ends all processes of the job's.
@@ -139,26 +141,31 @@ class _Host:
                 if not self._look(client):
                     return
                 self._answered = time.monotonic()
-            except _DOWN as error:
+            except Exception as error:  # no reason to take the cluster from its job
+                logger.warning("The ledger could not be looked at: %r", error)
                 away = time.monotonic() - self._answered
                 if away > UNREACHABLE_SECONDS and not self._in_use:
-                    logger.warning("The Prefect server does not answer: %s", error)
                     return
 
     def close(self, client: SyncPrefectClient) -> None:
-        """End the cluster, then its entry."""
+        """End the cluster, then its entry. Nobody is given it meanwhile."""
+        self._enter(client, lambda held, _: held.with_leaving([self._id]))
         self.cluster.close()
+        self._enter(client, lambda held, _: held.without_kept(self._id))
+
+    def _enter(self, client: SyncPrefectClient, step: ledger.Step) -> None:
         try:
-            ledger.change(client, self._compute.name, lambda held, _: held.without_kept(self._id))
-        except _DOWN as error:  # it is not renewed any more
-            logger.warning("The entry of this cluster could not be removed: %s", error)
+            ledger.change(client, self._compute.name, step)
+        except _DOWN as error:  # it is not renewed any more, and lapses
+            logger.warning("The entry of this cluster could not be changed: %s", error)
 
     def _look(self, client: SyncPrefectClient) -> bool:
         """Do what the ledger says; returns whether to go on."""
         held = self._ledger(client)
         mine = held.kept_cluster(self._id)
         if mine is None:  # the server was away for so long that this process counted as gone
-            holds = held.holder(self._job) is not None
+            holder = held.holder(self._job)
+            holds = holder is not None and holder.cluster == self._id
             if holds:
                 self.register(client, self._job)
             return holds
@@ -191,7 +198,7 @@ class _Host:
         for kept in held.kept:
             if kept.id == self._id:
                 break
-            before += kept.instances
+            before += 0 if kept.leaving else kept.instances
         needed = self._compute.min_instances - before
         if 0 < needed < self.cluster.wanted:
             self._scale(needed)
@@ -253,24 +260,31 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     compute, job = ComputeCluster.model_validate(asked["compute"]), asked["job"]
-    with get_client(sync_client=True) as client, dask.config.set(DASK_CONFIG):
-        host: _Host | None = None
+    # The client's own patience grows with each try, longer than a lease lasts.
+    briefly = temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 1})
+    with briefly, get_client(sync_client=True) as client, dask.config.set(DASK_CONFIG):
         try:
             host = _Host(compute, Shape(**asked["shape"]), asked["node_label"], job)
-            host.register(client, job)
-        except (BatchError, *_DOWN) as error:
-            if host is not None:
-                host.cluster.close()
-            with reply:
-                reply.write(json.dumps({"error": str(error)}) + "\n")
+        except (BatchError, OSError) as error:
+            _answer(reply, error=str(error))
             raise SystemExit(1) from None
-        with reply:
-            reply.write(json.dumps({"address": host.cluster.address}) + "\n")
         try:
+            try:
+                host.register(client, job)
+            except _DOWN as error:
+                _answer(reply, error=str(error))
+                raise SystemExit(1) from None
+            _answer(reply, address=host.cluster.address)
             host.run(client)
         finally:
             host.close(client)
     Path(asked["log"]).unlink(missing_ok=True)
+
+
+def _answer(reply: IO[str], **said: str) -> None:
+    """Tell who has started this, unless it was killed meanwhile: its job's place ends then, and the cluster is idle."""
+    with contextlib.suppress(BrokenPipeError), reply:
+        reply.write(json.dumps(said) + "\n")
 
 
 if __name__ == "__main__":

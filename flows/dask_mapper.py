@@ -89,7 +89,7 @@ class DaskMapper:
             return fail_shard(self._job, self._plan, shard, self._run, "KilledWorker", message)
         except CancelledError:
             if self._cluster is not None:
-                self._cluster.nodes.check()
+                raise self._cluster.nodes.cut_off() from None
             raise
         finally:
             self._flying.pop(shard.number, None)

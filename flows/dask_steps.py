@@ -76,7 +76,7 @@ class DaskStepper:
             raise WorkersLost(error.allowed_failures + 1) from None
         except CancelledError:
             if self._cluster is not None:
-                self._cluster.nodes.check()
+                raise self._cluster.nodes.cut_off() from None
             raise
         finally:
             dask_future(future).release()

@@ -85,6 +85,10 @@ class NodeWatch:
         if self._starved:
             raise JobFailed(self._starved)
 
+    def cut_off(self) -> JobFailed:
+        """Why tasks of the job were cancelled without its doing: for want of nodes, or their scheduler is gone."""
+        return JobFailed(self._starved or f"compute {self._usage.compute!r} lost its Dask scheduler: {self._resume}")
+
     def close(self) -> None:
         """Note the end, before the nodes are given back. Never raises."""
         self._closed.set()
@@ -126,7 +130,10 @@ class NodeWatch:
             self._lock.notify_all()
         if starved:
             for callback in callbacks:
-                callback()
+                try:
+                    callback()
+                except Exception as error:  # it is called again
+                    logging.getLogger(__name__).warning("The job's tasks could not be cancelled: %r", error)
 
     def _count(self, number: int) -> None:
         counts = self._usage.counts

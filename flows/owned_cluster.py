@@ -59,6 +59,7 @@ class OwnedCluster:
         if self._chaos:
             self._chaos_at += self._chaos.interval
         self._closed = threading.Event()
+        self._scaling = threading.Lock()
         self._thread = threading.Thread(target=self._look_after, name="cluster", daemon=True)
         self._thread.start()
 
@@ -80,8 +81,9 @@ class OwnedCluster:
 
     def scale(self, instances: int) -> None:
         """Ask for a number of nodes; they come and go in their own time."""
-        self._wanted = instances
-        self._cluster.scale(instances)
+        with self._scaling:
+            self._wanted = instances
+            self._cluster.scale(instances)
 
     def close(self) -> None:
         """End the scheduler and all nodes. Never raises, and takes no longer than CLOSE_SECONDS."""
@@ -116,7 +118,8 @@ class OwnedCluster:
             self._mend_at = now + _MEND_SECONDS
         elif now >= self._mend_at:
             self._mend_at = now + _MEND_SECONDS
-            self._cluster.scale(self._wanted)
+            with self._scaling:
+                self._cluster.scale(self._wanted)
 
     def _take_away(self, number: int, away: float) -> None:
         nodes = sorted(self.nodes.items(), key=lambda node: str(node[1]))

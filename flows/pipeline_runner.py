@@ -33,6 +33,8 @@ from . import data_files, flow_source
 from .task_results import InJob
 from .task_runner import LeanDaskTaskRunner
 
+CODE = "prefect-batch-"
+"""How the names of plugins begin that bring a flow's code to the workers."""
 _run_task = prefect.task_engine.run_task
 
 

@@ -16,7 +16,7 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import FlowRun
 
 from ..blocks import ledger
-from ..blocks.cluster_kind import DASK_CONFIG, Shape
+from ..blocks.cluster_kind import DASK_CONFIG, PREEMPTIONS, Shape
 from ..blocks.compute import ComputeCluster, builtin_local, find_compute
 from ..scoring import slots
 from ..scoring.errors import JobFailed, NotFound
@@ -25,10 +25,10 @@ from .line import Place, take_place
 from .node_watch import NodeWatch
 from .owned_cluster import OwnedCluster
 from .pipeline_job import AnyJob, PipelineJob
+from .pipeline_runner import CODE
 from .summary import settle
 from .usage import Usage
 
-_PREEMPTIONS = 1000
 _FAILURES = "distributed.scheduler.allowed-failures"
 _SCALE_SECONDS, _RESTART_SECONDS = 10.0, 30.0
 _BRIEFLY: dict[str, Any] = {"set_as_default": False, "timeout": 10.0}
@@ -88,16 +88,17 @@ def provisioned(
     compute = _as_it_is_now(client, job.compute)
     with ExitStack() as stack:
         place = stack.enter_context(take_place(client, compute, job.id, shape, flow_run, say))
-        usage, began = _usage(compute, shape, place), time.monotonic()
+        usage, began = _usage(compute, shape, place.waited), time.monotonic()
         stack.enter_context(dask.config.set(DASK_CONFIG | _failures(job, compute)))
         found, dask_client = _found(stack, client, job, compute, shape, place)
+        usage.warm = found.warm
         resume = f"when there are nodes again, `prefect-batch job resume {job.id}` goes on"
         nodes = NodeWatch(dask_client, usage, began, job.folder, job.settings.node_wait_timeout, resume)
         stack.callback(settle, job.folder)  # when nodes has written its last
         stack.callback(nodes.close)
         nodes.wait_for_nodes()
         # A kept cluster may be of another size, and its host is about to change that.
-        nodes.wait_for_count(shape.instances, _SCALE_SECONDS if place.kept is not None else 0)
+        nodes.wait_for_count(shape.instances, _SCALE_SECONDS if found.warm else 0)
         token = _CURRENT.set(Provision(found.address, found.security, found.private, nodes, say))
         try:
             yield
@@ -123,6 +124,7 @@ class _Found:
     address: str
     security: Any = None
     private: bool = False
+    warm: bool = False
 
 
 def _found(
@@ -133,19 +135,19 @@ def _found(
     if not kind.provisions:
         found = _Found(str(compute.address))
         return found, _connect(compute, found)
-    if not compute.keeps:
-        cluster = OwnedCluster(kind, shape)
-        stack.callback(cluster.close)
-        found = _Found(cluster.address, cluster.security, private=True)
-        return found, _connect(compute, found)
     failures: int = dask.config.get(_FAILURES)  # pyright: ignore[reportUnknownMemberType]
     if (kept := place.kept) is not None:
         try:
             if not cluster_host.may_live(kept):
                 raise ConnectionError("its host was killed")
-            return _Found(kept.address), _cleaned(Client(kept.address, **_BRIEFLY), failures)
+            return _Found(kept.address, warm=True), _cleaned(Client(kept.address, **_BRIEFLY), failures)
         except (OSError, TimeoutError):  # or its host is on another machine
             ledger.change(client, compute.name, lambda held, _: held.without_kept(kept.id))
+    if not compute.keeps:
+        cluster = OwnedCluster(kind, shape)
+        stack.callback(cluster.close)
+        found = _Found(cluster.address, cluster.security, private=True)
+        return found, _connect(compute, found)
     found = _Found(cluster_host.start(compute, shape, shape.node_label, job.id))
     return found, _cleaned(_connect(compute, found), failures)
 
@@ -154,9 +156,10 @@ def _cleaned(client: Client, allowed_failures: int) -> Client:
     """Make a cluster that may have had other jobs ready for this one. Raises OSError, TimeoutError."""
     dask_client: Any = client
     try:
-        if any(dask_client.run(_is_in_use, on_error="ignore").values()):  # by a job that was killed
+        left = dask_client.run_on_scheduler(_prepare, allowed_failures=allowed_failures)
+        used: dict[str, bool] = dask_client.run(_is_in_use, on_error="ignore")
+        if left or any(used.values()):  # of a job that was killed
             dask_client.restart(timeout=_RESTART_SECONDS)
-        dask_client.run_on_scheduler(_allow_failures, number=allowed_failures)
     except BaseException:
         dask_client.close()
         raise
@@ -167,8 +170,13 @@ def _is_in_use(dask_worker: Any) -> bool:
     return slots.any_held() or dask_worker.state.executing_count > 0
 
 
-def _allow_failures(number: int, dask_scheduler: Any) -> None:
-    dask_scheduler.allowed_failures = number
+def _prepare(allowed_failures: int, dask_scheduler: Any) -> bool:
+    """On the scheduler, for the job that comes; returns whether one that was killed has left code there."""
+    dask_scheduler.allowed_failures = allowed_failures
+    left = [name for name in dask_scheduler.worker_plugins if name.startswith(CODE)]
+    for name in left:
+        del dask_scheduler.worker_plugins[name]
+    return bool(left)
 
 
 def _connect(compute: ComputeCluster, found: _Found) -> Client:
@@ -193,22 +201,21 @@ def _as_it_is_now(client: SyncPrefectClient, recorded: ComputeCluster) -> Comput
 
 def _failures(job: AnyJob, compute: ComputeCluster) -> dict[str, int]:
     """How many deaths of workers a task survives, where that is not as Dask's own configuration says."""
-    if compute.tier == "low_priority" or compute.chaos is not None:
-        return {_FAILURES: _PREEMPTIONS}  # whoever was on a node that was taken away is not to blame
+    if compute.is_preemptible:
+        return {_FAILURES: PREEMPTIONS}  # whoever was on a node that was taken away is not to blame
     if isinstance(job, PipelineJob) and job.deployment.graph is not None:
         return {_FAILURES: 0}  # each is told at once: how often a step is tried again, its retry_settings say
     return {}
 
 
-def _usage(compute: ComputeCluster, shape: Shape, place: Place) -> Usage:
+def _usage(compute: ComputeCluster, shape: Shape, waited: float) -> Usage:
     priced = compute.price_per_instance_hour is not None
     return Usage(
         compute=compute.name,
         asked=shape.instances,
         processes=shape.processes,
         started_at=datetime.now(UTC).isoformat(),
-        queued_seconds=round(place.waited, 3),
-        warm=place.kept is not None,
+        queued_seconds=round(waited, 3),
         price_per_instance_hour=compute.price_per_instance_hour,
         currency=compute.currency if priced else None,
         max_instances=compute.capacity,

@@ -36,7 +36,7 @@ from .commit import Staged, check_free, commit, read_result
 from .dask_mapper import ENDED, close_stale_task_runs, set_state
 from .data import CURRENT_JOB, InputFile, InputFolder, OutputFile, OutputFolder, Pointer
 from .pipeline_job import DataValue, OutputPlace, PipelineJob
-from .pipeline_runner import FlowCode, PipelineFuture, PipelineTaskRunner, call_tasks_on_cluster, code_folder
+from .pipeline_runner import CODE, FlowCode, PipelineFuture, PipelineTaskRunner, call_tasks_on_cluster, code_folder
 from .pipeline_summary import COMPLETED, FAILED, PipelineSummary, shown_outputs, summarize
 from .placing import link_or_copy
 from .score import RUNNING, RunningFlow
@@ -131,7 +131,7 @@ class _FlowRun:
     def _code(self) -> Generator[Flow[Any, Any]]:
         """The user's flow, imported here and within reach of every worker."""
         file, _ = flow_source.split(self._entrypoint)
-        plugin = f"prefect-batch-{self._job.id}"
+        plugin = f"{CODE}{self._job.id}"
         self._dask.register_plugin(FlowCode(self._snapshot, file, self._job.root), name=plugin)
         by_value: list[Any] = []
         try:

@@ -114,7 +114,8 @@ class _Running:
         for name, place in places.items():
             check_free(self._record, name, place.location, place.is_file)
         allowed = attempts_allowed(self._about)
-        self.attempts = max(self.attempts, self._begun())
+        if not self.job.compute.is_preemptible:  # there, who was on a lost node is not to blame
+            self.attempts = max(self.attempts, self._begun())
         if self.attempts >= allowed:
             raise StepKilled(f"the worker that ran it died ({self.attempts} of {allowed} attempts)")
         while True:
