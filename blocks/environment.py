@@ -113,13 +113,23 @@ def of_model(folder: Path, where: str) -> EnvironmentSpec | None:
     conda, lines, about = (folder / name for name in ("conda.yaml", "requirements.txt", "python_env.yaml"))
     if lines.is_file():
         asked = requirements.read_file(lines, where)
-        if about.is_file() and (version := load_yaml(about).get("python")):
+        recorded = load_yaml(about) if about.is_file() else {}
+        if version := recorded.get("python"):
             asked.python = requirements.python_version(f"={version}", f"{where}: {about}")
+        # Not only for builds: MLflow up to 2.8 imports what setuptools brings.
+        builders = [str(line) for line in recorded.get("build_dependencies") or []]
+        asked.lines += requirements.parse_lines(_not_named(builders, asked.lines), f"{where}: {about}", None).lines
     elif conda.is_file():
         asked = requirements.parse_conda(load_yaml(conda), f"{where}: {conda}")
     else:
         return None
     return _built(EnvironmentSpec(name=OF_MODEL), asked, where)
+
+
+def _not_named(lines: list[str], held: list[str]) -> list[str]:
+    """Those of packages that `held` does not have; without pip, which an environment needs not."""
+    there = {"pip", *map(requirements.name_of, held)}
+    return [line for line in lines if requirements.name_of(line) not in there]
 
 
 def comparable_of_model(folder: Path) -> EnvironmentSpec:

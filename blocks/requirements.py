@@ -57,6 +57,8 @@ _ON_INDEX = {name.replace("_", "-"): name for name in _SAME_THERE.split()} | _RE
 _OPTIONS = ("--index-url", "-i", "--extra-index-url", "--find-links", "-f", "--pre", "--no-index", "--trusted-host")
 _PLACES = ("--index-url", "-i", "--extra-index-url", "--find-links", "-f")
 """Options whose value says where packages are."""
+_BUILDERS = ("pip", "setuptools", "wheel")
+"""Packages that no model is made with, though they are recorded with it."""
 _LOGIN = re.compile(r"://(?P<login>[^/@\s]+)@")
 _COMMENT = re.compile(r"(^|\s)#.*$")
 _CONDA = re.compile(r"(?:[\w./-]+::)?(?P<name>[\w.-]+)\s*(?P<version>[^\s].*)?")
@@ -276,7 +278,8 @@ def mismatches(wanted: Iterable[str], python: str | None, has: Mapping[str, str]
             continue  # an option, or an address: it says no version
         if asked.marker is not None and not asked.marker.evaluate({"python_version": ".".join(version.split(".")[:2])}):
             continue
-        name = normalised(asked.name)
+        if (name := normalised(asked.name)) in _BUILDERS:
+            continue
         there = has.get(name) or (has.get("mlflow-skinny") if name == "mlflow" else None)
         if there is None:
             found.append(f"the model was logged with {asked.name}{asked.specifier}; the environment has none")

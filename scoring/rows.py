@@ -100,12 +100,12 @@ def _unique(names: Iterable[str]) -> list[str]:
 
 
 def _csv(frame: pd.DataFrame) -> bytes:
-    text = frame.to_csv(index=False, header=False, lineterminator="\n")
+    text = frame.to_csv(index=False, header=False)
     if "\r" not in text:
         return _bytes(text)
     # The csv module leaves a lone carriage return unquoted, which every reader takes for the end of the row. Quoted are
     # only the rows that have one: how a row is written must not depend on what else its mini-batch holds.
-    text = frame.to_csv(index=False, header=False, lineterminator="\n", quoting=csv.QUOTE_ALL)
+    text = frame.to_csv(index=False, header=False, quoting=csv.QUOTE_ALL)
     return realign(_bytes(text), list(frame.columns), list(frame.columns))
 
 
@@ -120,7 +120,7 @@ def printable(name: str) -> str:
 
 def _azureml(result: Any, separator: str) -> Chunk:
     if isinstance(result, pd.DataFrame):
-        text = result.to_csv(index=False, header=False, sep=separator, lineterminator="\n")
+        text = result.to_csv(index=False, header=False, sep=separator)
         return Chunk(_bytes(text), len(result), None)
     # str() of a long row of an array leaves its middle out.
     elements = (element.tolist() if isinstance(element, np.ndarray) else element for element in result)

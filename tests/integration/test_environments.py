@@ -178,12 +178,13 @@ def test_the_environment_that_a_model_recorded(
 def test_another_version_of_python(
     endpoints: Any, write: Callable[..., Path], numbered_files: Any, cli_here: Callable[..., Any]
 ):
-    """Registered, built ahead, and named by its label."""
+    """Registered, built ahead, and named by its label; with an old pandas too."""
     if builder.find_python("3.10") is None:
         pytest.skip("no Python 3.10 on this machine")
-    cli_here("environment", "create", "--name", "env-ten", "--set", 'conda_file={"dependencies": ["python=3.10"]}')
+    conda = {"dependencies": ["python=3.10", "pandas=1.3.5", "numpy<1.24"]}
+    cli_here("environment", "create", "--name", "env-ten", "--set", f"conda_file={json.dumps(conda)}")
     built = json.loads(cli_here("environment", "build", "--name", "env-ten", "-o", "json").stdout)
-    assert built["version"].startswith("3.10.") and "pandas" in built["packages"]
+    assert built["version"].startswith("3.10.") and built["packages"]["pandas"] == "1.3.5"
     script = "import sys\ndef init(): pass\ndef run(mini_batch): return [sys.version.split()[0] for _ in mini_batch]\n"
     made = endpoints.deploy(write("ten", "azureml:env-ten@latest", script), "env-ten")
     assert made.environment_spec.python == "3.10"

@@ -91,8 +91,9 @@ def test_what_a_model_recorded(tmp_path: Path):
     (tmp_path / "conda.yaml").write_text("dependencies: [python=3.10.2, pip, {pip: [mlflow==2.9.0]}]\n")
     assert of_model(tmp_path, "x") == EnvironmentSpec(name="model", python="3.10", requirements=["mlflow==2.9.0"])
     (tmp_path / "requirements.txt").write_text("mlflow==2.9.1\n")
-    (tmp_path / "python_env.yaml").write_text("python: 3.12.1\nbuild_dependencies: [pip]\n")
-    assert of_model(tmp_path, "x") == EnvironmentSpec(name="model", python="3.12", requirements=["mlflow==2.9.1"])
+    (tmp_path / "python_env.yaml").write_text("python: 3.12.1\nbuild_dependencies: [pip==23.0, setuptools==65.5.0]\n")
+    asked = ["mlflow==2.9.1", "setuptools==65.5.0"]
+    assert of_model(tmp_path, "x") == EnvironmentSpec(name="model", python="3.12", requirements=asked)
 
 
 def test_a_python_that_is_too_old_is_refused(tmp_path: Path):

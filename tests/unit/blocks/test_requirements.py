@@ -181,6 +181,7 @@ def test_what_does_not_suit_a_model():
         "gone==1.0",
         "pywin32==1; sys_platform == 'win32'",
         "anything",
+        "setuptools==65.5.0",
         "torch==2.1.0",
         "torchvision==0.16.0+cu118",
     ]
