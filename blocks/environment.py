@@ -113,11 +113,11 @@ def of_model(folder: Path, where: str) -> EnvironmentSpec | None:
     conda, lines, about = (folder / name for name in ("conda.yaml", "requirements.txt", "python_env.yaml"))
     if lines.is_file():
         asked = requirements.read_file(lines, where)
-        recorded = load_yaml(about) if about.is_file() else {}
+        recorded: dict[str, Any] = load_yaml(about) if about.is_file() else {}
         if version := recorded.get("python"):
             asked.python = requirements.python_version(f"={version}", f"{where}: {about}")
         # Not only for builds: MLflow up to 2.8 imports what setuptools brings.
-        builders = [str(line) for line in recorded.get("build_dependencies") or []]
+        builders = [str(line) for line in cast("list[Any]", recorded.get("build_dependencies") or [])]
         asked.lines += requirements.parse_lines(_not_named(builders, asked.lines), f"{where}: {about}", None).lines
     elif conda.is_file():
         asked = requirements.parse_conda(load_yaml(conda), f"{where}: {conda}")

@@ -88,7 +88,7 @@ def find(recipe: Recipe) -> Interpreter | None:
     record = cache() / recipe.digest / _RECORD
     try:
         about = json.loads(record.read_bytes())
-    except (FileNotFoundError, ValueError):  # the latter of a machine that lost its power
+    except (OSError, ValueError):  # the latter of a machine that lost its power
         return None
     if not (record.parent / _PYTHON).exists():  # removed by hand, or the Python that it was made of was
         return None
