@@ -214,7 +214,8 @@ def _secrets(value: Any, where: str) -> Iterator[str]:
     """Keys, at any depth, that stand for a secret."""
     if isinstance(value, dict):
         for key, inner in cast(dict[str, Any], value).items():
-            if key in _SECRETS and inner:
+            # AWS_SECRET_ACCESS_KEY among a pod's variables, too.
+            if str(key).lower().endswith(tuple(_SECRETS)) and inner and not isinstance(inner, bool):
                 yield f"{where}.{key}"
             yield from _secrets(inner, f"{where}.{key}")
     elif isinstance(value, list):

@@ -150,6 +150,8 @@ def explain(error: ValidationError, model: type[BaseModel], where: Where | None 
         if cause["loc"]
     }
     for cause in found:
+        if cause["type"] == "default_factory_not_called":
+            continue  # it waited for keys that are at fault themselves
         if cause["loc"] and cause["type"].endswith("_type") and len(cause["loc"]) < deepest[_keys(cause["loc"])[0]]:
             continue  # "should be a string" where another branch of the union was meant and says more
         # Branches of a union report one by one under names of their own: only the keys are the user's.

@@ -14,6 +14,12 @@ from prefect_batch.blocks.settings import ModelSettings
 from prefect_batch.scoring.errors import InvalidDocument
 
 
+def test_a_wrong_key_is_all_that_is_said():
+    with pytest.raises(InvalidDocument) as error:
+        parse_compute({"name": "a b"}, "compute")
+    assert "max_instances" not in str(error.value) and "'a b' must be" in str(error.value)
+
+
 def test_every_kind_is_a_type():
     declared: Any = ComputeCluster.model_fields["type"].annotation
     assert get_args(declared) == KINDS
@@ -36,6 +42,10 @@ def test_every_kind_is_a_type():
         ({"max_instances": 0}, "greater than or equal to 1"),
         ({"type": "mainframe"}, "'local', 'address', 'ssh', 'kubernetes', 'slurm'"),
         ({"tier": "spot"}, "'dedicated' or 'low_priority'"),
+        (
+            {"cluster_kwargs": {"env": {1: 2, "AWS_SECRET_ACCESS_KEY": "x"}}},
+            r"cluster_kwargs\.env\.AWS_SECRET_ACCESS_KEY: whoever reads the compute would read it",
+        ),
         (
             {"cluster_kwargs": {"connect_options": [{"password": "x"}]}},
             r"cluster_kwargs\.connect_options\.password: whoever reads the compute would read it",
