@@ -26,7 +26,7 @@ from .job import Job
 from .mapping import Suspected
 from .plan import Plan, Shard, shard_name
 from .score_shard import LimitedSink, fail_shard, score_shard
-from .task_runner import LeanDaskTaskRunner
+from .task_runner import LeanDaskTaskRunner, is_connected
 
 ENDED = "The job has ended."
 
@@ -102,14 +102,16 @@ class DaskMapper:
     def abort(self) -> None:
         futures = list(self._flying.values())
         dask: Any = self._runner.client
-        self._give_up()
-        dask.run(release, self._job.root, True, on_error="ignore")
+        if is_connected(dask):
+            self._give_up()
+            dask.run(release, self._job.root, True, on_error="ignore")
         for future in futures:
             set_state(self._client, future, Cancelled(message=ENDED))
 
     def release(self) -> None:
         dask: Any = self._runner.client
-        dask.run(release, self._job.root, False, on_error="ignore")
+        if is_connected(dask):
+            dask.run(release, self._job.root, False, on_error="ignore")
 
 
 def threads(plan: Plan) -> int:

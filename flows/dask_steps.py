@@ -23,7 +23,7 @@ from .pipeline_summary import CANCELLED, COMPLETED, FAILED
 from .run_graph import STOPPED, WorkersLost
 from .score_shard import LimitedSink
 from .step_result import StepResult
-from .task_runner import LeanDaskTaskRunner
+from .task_runner import LeanDaskTaskRunner, is_connected
 
 _HEARSAY_SECONDS = 3.0
 _STATES: dict[str, Callable[..., State[Any]]] = {COMPLETED: Completed, FAILED: Failed, CANCELLED: Cancelled}
@@ -104,8 +104,9 @@ class DaskStepper:
         if not stopped:
             return
         dask: Any = self._runner.client
-        dask.cancel([dask_future(future) for future in stopped.values()], force=True)
-        self._stop_on_workers(self._run)
+        if is_connected(dask):
+            dask.cancel([dask_future(future) for future in stopped.values()], force=True)
+            self._stop_on_workers(self._run)
         for step, future in stopped.items():
             del self._flying[step]
             set_state(self._client, future, Cancelled(message=STOPPED))

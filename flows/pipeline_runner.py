@@ -31,7 +31,7 @@ from ..scoring.errors import JobFailed
 from ..scoring.traces import describe
 from . import data_files, flow_source
 from .task_results import InJob
-from .task_runner import LeanDaskTaskRunner
+from .task_runner import LeanDaskTaskRunner, is_connected
 
 CODE = "prefect-batch-"
 """How the names of plugins begin that bring a flow's code to the workers."""
@@ -166,7 +166,8 @@ class PipelineTaskRunner(LeanDaskTaskRunner):
         """Cancel the tasks that have not ended; returns them."""
         left = [future for future in self.futures if future.ended is None]
         dask: Any = self.client
-        dask.cancel([future.dask for future in left], force=True)
+        if is_connected(dask):
+            dask.cancel([future.dask for future in left], force=True)
         return left
 
     def settle(self) -> None:

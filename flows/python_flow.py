@@ -42,7 +42,7 @@ from .placing import link_or_copy
 from .score import RUNNING, RunningFlow
 from .step_result import StepResult
 from .task_results import RESULTS, exited
-from .task_runner import LeanDaskTaskRunner
+from .task_runner import LeanDaskTaskRunner, is_connected
 
 RECORD, OUTPUTS, _STAGED = "flow", "outputs", ".staged"
 
@@ -122,7 +122,9 @@ class _FlowRun:
             raise
         except Exception as error:  # of the import, or of parameters that the flow itself refuses
             failure = f"flow {_name(self._job)} failed: {self._said(error)}"
-        return (cluster.nodes.starved if cluster is not None else None) or failure
+        if cluster is not None and (cluster.nodes.starved or not is_connected(self._dask)):
+            return str(cluster.nodes.cut_off())
+        return failure
 
     def _give_up(self) -> None:
         self._dask.cancel([future.dask for future in list(self._futures)], force=True)
@@ -146,7 +148,8 @@ class _FlowRun:
             for module in by_value:
                 cloudpickle.unregister_pickle_by_value(module)  # pyright: ignore[reportUnknownMemberType]
             flow_source.forget(self._folder)
-            self._dask.unregister_worker_plugin(plugin)
+            if is_connected(self._dask):
+                self._dask.unregister_worker_plugin(plugin)
 
     def _call(self, flow: Flow[Any, Any]) -> State[Any]:
         runner = PipelineTaskRunner(**provision.runner_arguments())

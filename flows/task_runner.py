@@ -109,6 +109,11 @@ class LeanDaskTaskRunner(DaskTaskRunner):
         super().__exit__(*args)
 
 
+def is_connected(dask: Any) -> bool:
+    """Whether a client has its scheduler: whatever is asked for waits until it has, or gives up, half a minute."""
+    return dask.status == "running"
+
+
 def _set_api_url(context: dict[str, Any]) -> None:
     """With a temporary server the setting is empty, and each worker would start a server of its own."""
     flow_run = FlowRunContext.get()

@@ -307,6 +307,9 @@ def test_a_worker_that_is_killed_takes_the_command_along(
     (tmp_path / "store/jobs/job-1/job.json").write_text(job.model_dump_json())
     again = run(job, "s")  # as the scheduler of a running cluster does by itself
     assert (again.state, again.message) == ("Failed", "the worker that ran it died (1 of 1 attempts)")
+    job.compute.tier = "low_priority"
+    (tmp_path / "store/jobs/job-1/job.json").write_text(job.model_dump_json())
+    assert run(job, "s").state == "Completed", "blamed for the loss of its node"
     completed(job, "s", 2)  # whose scratch folder sweeps away that of the killed worker
 
 
