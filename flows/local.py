@@ -74,13 +74,23 @@ class ThreadStepper:
     def __init__(self, job: PipelineJob, run: int, pool: ThreadPoolExecutor, logger: logging.Logger) -> None:
         self._job, self._run, self._pool, self._logger = job, run, pool, logger
         self._flying: dict[str, Future[StepResult]] = {}
+        self._over = False
 
     def submit(self, step: str, after: Sequence[str], used: int, done: Callable[[], None]) -> None:
+        self._flying[step] = self._pool.submit(self._run_step, step, used)
+        self._flying[step].add_done_callback(lambda _: done())
+
+    def _run_step(self, step: str, used: int) -> StepResult:
+        if self._over:
+            return StepResult(name=step, state=CANCELLED)
+
         def sink(level: int, line: str) -> None:
             self._logger.log(level, "%s: %s", step, line)
 
-        self._flying[step] = self._pool.submit(run_step.run_step, self._job.root, step, self._run, sink, used)
-        self._flying[step].add_done_callback(lambda _: done())
+        result = run_step.run_step(self._job.root, step, self._run, sink, used)
+        if result.state == FAILED and not self._job.settings.continue_on_step_failure:
+            self._over = True  # said here: a thread that is free takes the next step before stop() is called
+        return result
 
     def result(self, step: str) -> StepResult:
         try:
