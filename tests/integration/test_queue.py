@@ -13,6 +13,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from pipeline_jobs import make_job
 from prefect import Flow
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import DeploymentFilter
@@ -26,9 +27,10 @@ from prefect_batch.blocks.cluster_kind import Shape
 from prefect_batch.blocks.compute import ComputeCluster, builtin_local, find_compute, save_compute
 from prefect_batch.blocks.ledger import Holder, Ledger
 from prefect_batch.blocks.store import list_all
-from prefect_batch.flows import jobs
+from prefect_batch.flows import jobs, provision
 from prefect_batch.flows.job_status import status_of
 from prefect_batch.flows.line import Place, take_place
+from prefect_batch.flows.provision import provisioned
 from prefect_batch.flows.publication import WORK_POOL, ensure_work_pool
 from prefect_batch.interfaces.local_server import LocalServer
 
@@ -103,13 +105,17 @@ class Queue:
 
     def arrive(self, instances: int = 1) -> UUID:
         """A job that has been started and has put itself into the line, without the process that does so."""
-        parameters = {"compute": self.name, "folder": str(self.folder), "instances": instances}
-        run = self.client.create_flow_run_from_deployment(
-            self.deployment, parameters=parameters, state=Running(), idempotency_key=str(uuid4())
-        )
+        run = self.started_by_nobody(instances)
         with pytest.raises(Pause):
             self.place(run, instances)
         return run.id
+
+    def started_by_nobody(self, instances: int = 1) -> FlowRun:
+        """A job that Prefect takes for running."""
+        parameters = {"compute": self.name, "folder": str(self.folder), "instances": instances}
+        return self.client.create_flow_run_from_deployment(
+            self.deployment, parameters=parameters, state=Running(), idempotency_key=str(uuid4())
+        )
 
     def in_process(self) -> FlowRun:
         """The flow run of a job that no worker starts."""
@@ -296,6 +302,24 @@ def test_computes_without_a_bound_ask_nobody(client: SyncPrefectClient):
     with take_place(client, builtin_local(), "any", Shape(5), FlowRun(flow_id=uuid4()), fail) as place:
         assert (place.instances, place.waited, place.kept) == (5, 0.0, None)
     assert ledger.read(client, "local") == Ledger()
+
+
+def test_a_job_that_is_put_into_the_line_leaves_nothing_here(queue: Callable[[str, int], Queue], tmp_path: Path):
+    line = queue("leaves", 1)
+    with line.place(line.in_process()):
+        run = line.started_by_nobody()
+        steps = {"one": {"type": "command", "component": {"type": "command", "command": "true"}}}
+        job = make_job(str(tmp_path / "store"), str(run.id), steps)
+        job.compute = find_compute(line.client, line.name)
+        before = set(threading.enumerate())
+        with pytest.raises(Pause), provisioned(line.client, job, Shape(1), run, print):
+            fail("it has run")
+        assert not {thread.name for thread in set(threading.enumerate()) - before} & {"place", "nodes", "cluster"}
+        assert provision.current() is None
+        assert not (tmp_path / "store" / "jobs" / str(run.id) / "usage").exists()
+        assert line.waiting() == [run.id]
+    line.release()
+    until("its end", lambda: line.states()[run.id] == "Completed")
 
 
 def test_writers_at_once_lose_nothing(server: object):
