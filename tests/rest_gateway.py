@@ -25,7 +25,7 @@ from prefect_batch.interfaces.rest import create_app
 from prefect_batch.interfaces.rest_settings import GatewaySettings
 from prefect_batch.scoring.errors import Unauthenticated
 
-UNLIMITED = {"requests_per_second": 0, "concurrent_requests": 0}
+UNLIMITED = {"requests_per_second": 0, "concurrent_requests": 0, "request_seconds": 300}
 UNSERVED = "unserved"
 
 

@@ -197,7 +197,7 @@ def test_many_calls_at_once(endpoints: Endpoints, endpoint: str, place: str):
     keys: list[str | None] = [uuid.uuid4().hex for _ in range(KEYS)] * 2
     keys += [None] * (CALLS - len(keys))
     random.Random(7).shuffle(keys)
-    with rest_gateway.gateway(request_seconds=300) as http, ThreadPoolExecutor(50) as threads:
+    with rest_gateway.gateway() as http, ThreadPoolExecutor(50) as threads:
 
         def call(key: str | None) -> tuple[str | None, int, str]:
             headers = {"Idempotency-Key": key} if key else {}
