@@ -19,6 +19,7 @@ from ..scoring.errors import BuildFailed
 from ..scoring.venv import Interpreter, Recipe, Say
 from .job import Job
 
+_NODE_SECONDS = 1.0
 _DRAIN_SECONDS = 5.0
 """That the last lines of a builder may come behind its result."""
 
@@ -147,13 +148,23 @@ def _ready(recipe: Recipe, dask: Any) -> Interpreter | None:
 
 def _on_workers(dask: Any, what: Any, *arguments: Any) -> Interpreter:
     """What all workers do, one of them at least; what the first of them found. Raises BuildFailed."""
-    if not dask.scheduler_info(n_workers=1)["workers"]:
-        dask.wait_for_workers(1)  # whoever started the nodes bounds how long none may come
+    while not dask.scheduler_info(n_workers=1)["workers"]:
+        _wait_for_a_node(dask)
     found: dict[str, Interpreter | BuildFailed] = dask.run(what, *arguments)
     for one in found.values():
         if isinstance(one, BuildFailed):
             raise one
     return next(one for one in found.values() if isinstance(one, Interpreter))
+
+
+def _wait_for_a_node(dask: Any) -> None:
+    """For a while. Raises JobFailed when the job's cluster had none for too long."""
+    from . import provision  # environments are also built where there is no cluster
+
+    with contextlib.suppress(TimeoutError):
+        dask.wait_for_workers(1, timeout=_NODE_SECONDS)
+    if (cluster := provision.current()) is not None:
+        cluster.nodes.check()
 
 
 async def _build_there(recipe: Recipe, needed: list[str], topic: str, dask_worker: Any) -> Interpreter | BuildFailed:

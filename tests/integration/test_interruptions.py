@@ -119,7 +119,8 @@ def test_cancelled_and_resumed(endpoints: Endpoints, slow: str, numbered_files: 
     job = endpoints.invoke(slow, numbered_files(FILES))
     folder = endpoints.folder(job)
     endpoints.until(job, "five parts", lambda _: parts(folder) >= 5)
-    cli("job", "cancel", str(job))
+    with get_client(sync_client=True) as client:  # a process of its own may take longer to start than the job
+        jobs.cancel(client, endpoints.read(job))
     endpoints.until(job, "Cancelled", lambda run: run.state and run.state.is_cancelled())
     pids = [*scoring_worker_pids(folder), run_pid(folder, 1)]
     endpoints.until(job, "no processes", lambda _: not any(Path(f"/proc/{pid}").exists() for pid in pids))
