@@ -29,7 +29,8 @@ def test_artifacts_of_a_job(
         mine = ArtifactFilter.model_validate({"flow_run_id": {"any_": [ended.id]}})
         found = {artifact.key: artifact for artifact in client.read_artifacts(artifact_filter=mine)}
         progress = jobs.progress_of(client, UUID(ended.id))
-    assert sorted(found) == ["batch-output", "batch-progress", "batch-summary"]
+    assert sorted(found) == ["batch-instances", "batch-output", "batch-progress", "batch-summary"]
+    assert "1" in {row["instances"] for row in json.loads(str(found["batch-instances"].data))}
     assert progress == jobs.Progress(completed=4, total=4, items=4, failed=1, rows=3)
     assert found["batch-progress"].data == 100
     assert found["batch-progress"].description == "4 of 4 mini-batches, 4 of 4 files, 1 failed, 3 rows"

@@ -51,7 +51,8 @@ def nodes(name: str) -> list[psutil.Process]:
 
 
 def host_of(client: Client) -> set[str]:
-    return set(client.run(lambda: eval(PEER, {"os": os})).values())
+    # A node that has just been killed does not answer.
+    return set(client.run(lambda: eval(PEER, {"os": os}), on_error="ignore").values())
 
 
 def test_a_job_on_two_hosts(
