@@ -27,7 +27,10 @@ SERVER_SETTINGS = {
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "100",
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",
 }
-WORKER_SETTINGS = {"PREFECT_WORKER_QUERY_SECONDS": "1"}
+# After a request was broken off, Prefect's server may stand still for the 60 s that SQLite waits for a lock: Python's
+# collector, in the server's event loop, waits for a cursor's connection, that for the lock, its holder for the loop.
+# Who gives up and asks again before it is over breaks off the next one.
+WORKER_SETTINGS = {"PREFECT_WORKER_QUERY_SECONDS": "1", "PREFECT_API_REQUEST_TIMEOUT": "120"}
 
 
 def free_port(host: str = "127.0.0.1") -> int:

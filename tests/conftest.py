@@ -35,6 +35,7 @@ os.environ |= {
     "PREFECT_API_URL": f"http://127.0.0.1:{PORT}/api",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
+    "PREFECT_API_REQUEST_TIMEOUT": "200",  # see WORKER_SETTINGS: on a loaded machine
     "PREFECT_CLI_PROMPT": "false",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "PREFECT_BATCH_WORKING_DIRECTORY": str(SESSION),

@@ -102,8 +102,11 @@ class Machine:
     def start(self, command: Sequence[str], log: Path, **environment: str) -> None:
         """Run a command of this Python's folder there until the end; it has a home and a /tmp that nobody shares."""
         program = Path(sys.executable).parent / command[0]
-        own = tempfile.gettempdir()
-        inside = f'mount -t tmpfs none {own} && mkdir {own}/home && cd {own}/home && exec "$@"'
+        own, project = tempfile.gettempdir(), Path(__file__).parent.parent  # which may lie in it, with its programs
+        inside = (
+            f"mount --bind {project} /mnt && mount -t tmpfs none {own} && mkdir -p {own}/home {project} &&"
+            f' mount --bind /mnt {project} && cd {own}/home && exec "$@"'
+        )
         line = ["ip", "netns", "exec", self.name, "sh", "-ec", inside, "sh", str(program), *command[1:]]
         env = {"PATH": os.environ["PATH"], "HOME": f"{own}/home", "TMPDIR": own, "PYTHONUNBUFFERED": "1"} | environment
         with log.open("wb") as stream:

@@ -19,7 +19,7 @@ from prefect_batch.blocks import store
 from prefect_batch.blocks.compute import ComputeCluster
 from prefect_batch.flows import jobs
 
-from .conftest import Ended, Endpoints
+from .conftest import Ended, Endpoints, until
 from .test_data import as_default, register
 
 HEAD = """
@@ -60,6 +60,13 @@ def deploy(endpoints: Endpoints, tmp_path: Path) -> Deploy:
 def place(ended: Ended, name: str) -> Path:
     """Where a job's output lies when the call names no place."""
     return ended.folder.parent.parent / "azureml" / ended.id / name
+
+
+def task_states(name: str) -> list[str]:
+    """Of the task runs whose names begin so, as far as the server has recorded them."""
+    named = TaskRunFilter.model_validate({"name": {"like_": name}})
+    with get_client(sync_client=True) as client:
+        return [run.state.name for run in client.read_task_runs(task_run_filter=named) if run.state is not None]
 
 
 def test_outputs_of_tasks_on_dask(endpoints: Endpoints, deploy: Deploy, numbered_files: Callable[[int], Path]):
@@ -151,10 +158,7 @@ def test_a_failed_flow_leaves_no_output_and_goes_on_where_it_stopped(
     assert log.read_text() == "pick\n"
     assert (place(ended, "out") / "all").read_text() == "0!1!"
     assert ended.summary["runs"] == 2
-    with get_client(sync_client=True) as client:
-        named = TaskRunFilter.model_validate({"name": {"like_": "prepare_once"}})
-        states = [run.state.name for run in client.read_task_runs(task_run_filter=named) if run.state is not None]
-    assert states.count("Cached") == 2
+    until("two cached tasks", lambda: task_states("prepare_once").count("Cached") == 2)
 
 
 def test_what_exits_has_failed(endpoints: Endpoints, deploy: Deploy, tmp_path: Path):
@@ -432,9 +436,7 @@ def test_tasks_that_still_run_when_the_flow_fails_are_cancelled(endpoints: Endpo
     )
     ended = endpoints.call("flow-cancelled")
     assert ended.message == "flow main failed: pipelines.py: line 27: ValueError: no"
-    with get_client(sync_client=True) as client:
-        states = [run.state.name for run in client.read_task_runs(limit=200) if run.name.startswith("endless")]
-    assert states == ["Cancelled"]
+    until("a cancelled task", lambda: task_states("endless") == ["Cancelled"])
 
 
 def test_a_killed_flow_goes_on_where_it_stopped(
