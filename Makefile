@@ -6,7 +6,7 @@ STAMP := .venv/.stamp
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-stop test check format screenshots lock clean
+.PHONY: help setup demo demo-stop test check format bench screenshots lock clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,6 +40,10 @@ format: setup ## Format the code, and repair what the linter can repair.
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+bench: setup ## Run the benchmarks and write docs/benchmarks.md anew. PARTS="files small" runs these, REPEAT=1 once.
+	@$(BIN)/python benchmarks/environments.py .bench/venvs ours
+	@.bench/venvs/ours/bin/python benchmarks $(PARTS) $(if $(REPEAT),--repeat $(REPEAT))
+
 screenshots: setup ## Draw the pictures of the web page in docs/images anew, with chromium.
 	@$(BIN)/python tests/screenshots.py
 
@@ -52,7 +56,7 @@ lock: ## Write requirements.lock anew from pyproject.toml, in a venv of its own.
 		&& cp "$$folder/lock" requirements.lock
 	@echo "requirements.lock: $$(wc -l < requirements.lock) packages"
 
-clean: ## Stop a kept demo; delete .venv, .demo and what builds and checks left.
+clean: ## Stop a kept demo; delete .venv, .demo, .bench and what builds and checks left.
 	@test ! -x $(BIN)/python || test ! -e .demo/server.json || $(BIN)/python examples/demo.py --stop
-	rm -rf .venv .demo build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .demo .bench build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

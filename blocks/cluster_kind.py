@@ -26,7 +26,8 @@ DASK_CONFIG: dict[str, Any] = {
 }
 PREEMPTIONS = 1000
 """How many losses of a node a shard survives where nodes may be taken away: whoever was on it is not to blame."""
-_FAILURES = "distributed.scheduler.allowed-failures"
+ALLOWED_FAILURES = "distributed.scheduler.allowed-failures"
+"""Dask's setting of how many losses of its worker a task survives."""
 _IDLE_SECONDS = 3600
 
 
@@ -46,6 +47,9 @@ class Shape:
     """That the nodes are to run, where the kind runs containers."""
     machine: str | None = None
     """That the nodes are on, where it must be that of the Prefect worker."""
+    alone: bool = False
+    """Whether there is but one task to run: a node on this machine is then no process of its own, which takes longer to
+    start than many a task; what scores is one in any case."""
 
     @property
     def node_threads(self) -> int:
@@ -123,8 +127,8 @@ class Kind(ABC):
         """The configuration of Dask that schedulers and nodes elsewhere need, as environment variables."""
         import dask.config
 
-        failures = dask.config.get(_FAILURES, 3)  # pyright: ignore[reportUnknownMemberType]
-        held = DASK_CONFIG | {_FAILURES: PREEMPTIONS if self.compute.is_preemptible else failures}
+        failures = dask.config.get(ALLOWED_FAILURES, 3)  # pyright: ignore[reportUnknownMemberType]
+        held = DASK_CONFIG | {ALLOWED_FAILURES: PREEMPTIONS if self.compute.is_preemptible else failures}
         return {f"DASK_{key.upper().replace('.', '__').replace('-', '_')}": str(value) for key, value in held.items()}
 
     def over(self, defaults: Mapping[str, Any]) -> dict[str, Any]:

@@ -77,6 +77,11 @@ class EnvironmentSpec(BaseModel):
     complete: bool = True
     """Whether it is all that a model recorded; else it is there only to be compared with."""
 
+    @property
+    def has_python(self) -> bool:
+        """Whether it says which Python; else scoring processes run in the worker's, which may be that of an image."""
+        return self.python is not None or self.interpreter is not None
+
     def recipe(self, needs: Sequence[str]) -> Recipe | None:
         """What to build, with packages that scoring processes need added to it; None for what is not built."""
         if self.python is None:

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from .cluster_kind import Kind, Shape
 
+FORK_SERVER = "PREFECT_BATCH_FLOW_FORK_SERVER"
+"""Variable with the socket of the fork server on this machine that has imported what flows need."""
+
 
 class LocalKind(Kind):
-    """A node is one Dask worker process."""
+    """A node is one Dask worker process; for a single task, one in the process of the job."""
 
     on_this_machine = True
 
     def cluster(self, shape: Shape) -> tuple[str, dict[str, Any]]:
-        return "distributed.LocalCluster", self.over(
-            {
-                "n_workers": shape.instances,
-                "threads_per_worker": shape.node_threads,
-                "processes": True,
-                "dashboard_address": ":0",
-                "memory_limit": 0,
-            }
-        )
+        arguments = {
+            "n_workers": shape.instances,
+            "threads_per_worker": shape.node_threads,
+            "processes": True,
+            "dashboard_address": ":0",
+            "memory_limit": 0,
+        }
+        if self.compute.chaos is None and not self.compute.keeps:
+            if shape.alone:
+                arguments["processes"] = False
+            elif os.environ.get(FORK_SERVER):
+                arguments["worker_class"] = f"{__package__}.forked_node.ForkedNode"
+        return "distributed.LocalCluster", self.over(arguments)

@@ -35,7 +35,7 @@ from ..blocks.compute import ComputeCluster, find_compute
 from ..blocks.ledger import LEASE, KeptCluster, Ledger
 from ..scoring import scratch
 from ..scoring.errors import BatchError, JobFailed, NotFound
-from .line import tend
+from .line_tending import tend
 from .owned_cluster import OwnedCluster
 
 LOOK_SECONDS, UNREACHABLE_SECONDS = 1.0, 15.0

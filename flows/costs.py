@@ -97,19 +97,13 @@ def _pages(client: SyncPrefectClient, endpoint: str | None, since: date) -> Iter
     after = datetime.combine(since - timedelta(days=1), time(), UTC)
     began = FlowRunFilter.model_validate({"start_time": {"after_": after}})
     only = DeploymentFilter.model_validate({"name": {"any_": [endpoint]}}) if endpoint else None
-    offset, size = 0, jobs.PAGE
-    while size == jobs.PAGE:
-        page = client.read_flow_runs(
-            flow_filter=jobs.JOBS,
-            flow_run_filter=began,
-            deployment_filter=only,
-            sort=FlowRunSort.START_TIME_ASC,
-            limit=jobs.PAGE,
-            offset=offset,
-        )
-        size = len(page)
-        offset += size
-        yield page
+    return jobs.pages(
+        client,
+        flow_filter=jobs.JOBS,
+        flow_run_filter=began,
+        deployment_filter=only,
+        sort=FlowRunSort.START_TIME_ASC,
+    )
 
 
 def _roots(client: SyncPrefectClient, page: Sequence[FlowRun]) -> list[str]:
@@ -117,14 +111,10 @@ def _roots(client: SyncPrefectClient, page: Sequence[FlowRun]) -> list[str]:
     ids = [str(run.id) for run in page]
     below = FlowRunFilter.model_validate({"parent_flow_run_id": {"any_": ids}})
     roots: dict[str, str] = {}
-    offset, size = 0, jobs.PAGE
-    while ids and size == jobs.PAGE:
-        found = client.read_flow_runs(flow_run_filter=below, limit=jobs.PAGE, offset=offset)
+    for found in jobs.pages(client, flow_run_filter=below) if ids else ():
         for run in found:
             root = str(run.parameters.get("job_folder", ""))
             roots[root.rpartition("/")[2]] = root
-        size = len(found)
-        offset += size
     if any(job not in roots for job in ids):
         datastore = default_datastore(client)
         roots = {job: datastore.reference(f"{JOBS}/{job}") for job in ids} | roots

@@ -71,16 +71,23 @@ class DaskMapper:
         self.ahead = 2 * job.settings.parallelism * threads(plan) + 2
 
     def submit(self, shard: Shard, done: Callable[[], None]) -> PrefectDaskFuture[Receipt]:
-        future: Any = cast(Any, score).submit(
-            shard.number, shard_name(shard), self._job.root, self._run, self._job.settings.logging_level
-        )
+        parameters = {
+            "shard": shard.number,
+            "mini_batches": shard_name(shard),
+            "job_folder": self._job.root,
+            "run": self._run,
+            "logging_level": self._job.settings.logging_level,
+        }
+        future = self._runner.submit_plain(score, parameters)
         self._flying[shard.number] = future
         future.add_done_callback(lambda _: done())  # pyright: ignore[reportUnknownLambdaType]
         return future
 
     def receipt(self, handle: PrefectDaskFuture[Receipt], shard: Shard, alone: bool) -> Receipt:
         try:
-            return handle.result()
+            state = dask_future(handle).result()
+            # What Prefect's own result() gives, which takes a turn in another thread.
+            return state.data.result if state.is_completed() else handle.result()
         except KilledWorker as error:
             message = f"{error.allowed_failures + 1} workers died one after the other while they had this shard"
             set_state(self._client, handle, Crashed(message=message))

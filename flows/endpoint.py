@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from prefect import flow, get_run_logger
@@ -139,7 +140,9 @@ def _cluster(
         shape = job.compute.shape(job.settings)
     else:
         logger.info("Deployment %s scores %s", job.deployment_label, job.input.url)
-        shape = job.compute.shape(job.settings, threads(plan_job(job, logger.info)), job.deployment.image)
+        plan = plan_job(job, logger.info)
+        shape = job.compute.shape(job.settings, threads(plan), job.deployment.image)
+        shape = replace(shape, alone=len(plan.shards) == 1)
     with provisioned(client, job, shape, flow_run, logger.info):
         yield LeanDaskTaskRunner(**runner_arguments())
 

@@ -68,7 +68,7 @@ def find_spec(
     given = deployment.environment
     if given is None or given == CURRENT:
         return None
-    if given == OF_MODEL:
+    if wants_model(deployment):
         if deployment.model_environment is None:
             raise InvalidDocument(f"{where}: environment: model: the deployment has no MLflow model: name another")
         if not deployment.model_environment.complete:
@@ -103,7 +103,7 @@ def _registered(client: SyncPrefectClient | None, given: str, where: str) -> Env
 def check_image(deployment: ModelDeployment, compute: ComputeCluster, where: str) -> None:
     """Refuse an environment that is an image and no more, where nothing runs it. Raises InvalidDocument."""
     spec = deployment.environment_spec
-    if spec is None or spec.image is None or spec.python is not None or spec.interpreter is not None:
+    if spec is None or spec.image is None or spec.has_python:
         return
     if not compute.kind().runs_containers:
         raise InvalidDocument(

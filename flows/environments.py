@@ -21,7 +21,8 @@ from .job import Job
 
 _NODE_SECONDS = 1.0
 _DRAIN_SECONDS = 5.0
-"""That the last lines of a builder may come behind its result."""
+"""That what goes through the scheduler, a builder's lines and who listens to them, may come behind direct answers."""
+_HELLO = "prefect-batch: who listens?"
 
 
 def prepare(job: Job, dask: Any, say: Callable[[str], None]) -> list[str]:
@@ -37,9 +38,8 @@ def prepare(job: Job, dask: Any, say: Callable[[str], None]) -> list[str]:
     Raises JobFailed with the builder's whole log.
     """
     spec, logged = job.deployment.environment_spec, job.deployment.model_environment
-    if _is_current(spec):
+    if spec is None or not spec.has_python:
         return [] if logged is None else _compare(logged, *_installed(dask, _names(logged)))
-    assert spec is not None
     recipe = spec.recipe(needs(job))
     if recipe is None:
         built = _on_workers(dask, _inspect_there, spec.interpreter, needs(job))
@@ -68,7 +68,7 @@ def interpreter_of(job: Job, say: Say) -> Interpreter | None:
     Raises BuildFailed.
     """
     spec = job.deployment.environment_spec
-    if spec is None or _is_current(spec):
+    if spec is None or not spec.has_python:
         return None
     recipe = spec.recipe(needs(job))
     if recipe is not None:
@@ -95,11 +95,6 @@ def _inspected(executable: str, needed: tuple[str, ...]) -> Interpreter:
     found = venv.inspect(executable)
     venv.check(found, needed)
     return found
-
-
-def _is_current(spec: EnvironmentSpec | None) -> bool:
-    """Whether scoring processes run in the worker's Python, which may be that of an image."""
-    return spec is None or (spec.python is None and spec.interpreter is None)
 
 
 def needs(job: Job) -> list[str]:
@@ -187,13 +182,20 @@ async def _inspect_there(executable: str, needed: list[str]) -> Interpreter | Bu
 @contextlib.contextmanager
 def _told(dask: Any, say: Say) -> Generator[str]:
     """Hands on what workers say about a topic, for the time of the block; gives the topic's name."""
-    topic, last = f"prefect-batch-environment-{uuid4().hex}", threading.Semaphore(0)
+    topic = f"prefect-batch-environment-{uuid4().hex}"
+    heard, last = threading.Event(), threading.Semaphore(0)
 
     def take(event: tuple[float, str | None]) -> None:
         _, line = event
-        last.release() if line is None else say(line)
+        if line == _HELLO:
+            heard.set()
+        else:
+            last.release() if line is None else say(line)
 
     dask.subscribe_topic(topic, take)
+    until = time.monotonic() + _DRAIN_SECONDS
+    while not heard.wait(0.05) and time.monotonic() < until:  # the scheduler learns later of who listens
+        dask.log_event(topic, _HELLO)
     try:
         yield topic
     finally:  # a worker's lines come in order, but not before what it returned

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -42,6 +42,8 @@ PAGE = 200
 _LAST = "Finished in state "
 _LAST_SECONDS = 5.0
 """How long the last lines of a job may take to the server after its last state."""
+_FIRST_CRASH, _CRASH_SECONDS = "Flow run process exited", 5.0
+"""How the message begins of the first of two crashed states, and how long it may be until the second."""
 _CLOCKS = timedelta(seconds=10)
 """How far the clocks of server and worker may be apart."""
 _TOLD_BY_STATES = ("Beginning flow run ", _LAST, "Task run failed with state: ")
@@ -154,6 +156,16 @@ def newest_jobs(
     if deployment is None:
         return found
     return [run for run in found if (held := record_of(client, run)) and held.deployment.name == deployment]
+
+
+def pages(client: SyncPrefectClient, **filters: Any) -> Iterator[list[FlowRun]]:
+    """All flow runs that filters of read_flow_runs() let through, a page at a time; the last may be empty."""
+    offset, size = 0, PAGE
+    while size == PAGE:
+        page = client.read_flow_runs(limit=PAGE, offset=offset, **filters)
+        size = len(page)
+        offset += size
+        yield page
 
 
 def job_of(client: SyncPrefectClient, endpoint: str | None, job: UUID) -> FlowRun | None:
@@ -282,4 +294,16 @@ def resume(client: SyncPrefectClient, flow_run: FlowRun, force: bool = False) ->
         raise BatchError(f"job {flow_run.id} has completed: there is nothing to resume")
     if state is not None and not state.is_final() and not force:
         raise BatchError(f"job {flow_run.id} is {state.name}: cancel it first, or use --force if its machine is gone")
+    _wait_for_second_crash(client, flow_run)
     client.set_flow_run_state(flow_run.id, AwaitingRetry(message="Resumed by hand"), force=True)
+
+
+def _wait_for_second_crash(client: SyncPrefectClient, flow_run: FlowRun) -> None:
+    """Of a process that was killed, Prefect's worker tells twice; the second time would undo what comes between."""
+    state, until = flow_run.state, time.monotonic() + _CRASH_SECONDS
+    while state is not None and state.is_crashed() and (state.message or "").startswith(_FIRST_CRASH):
+        age = (datetime.now(UTC) - state.timestamp).total_seconds()
+        if age > _CRASH_SECONDS or time.monotonic() > until:
+            return
+        time.sleep(0.2)
+        state = client.read_flow_run(flow_run.id).state

@@ -25,9 +25,7 @@ from ..blocks.cluster_kind import Shape
 from ..blocks.compute import ComputeCluster
 from ..blocks.ledger import LEASE, Holder, KeptCluster, Ledger
 from ..scoring.errors import InvalidDocument
-from .line_tending import Look, capacity_of, look, message, queued_state, tend
-
-__all__ = ["Place", "take_place", "tend"]
+from .line_tending import Look, capacity_of, look, message, queued_state
 
 LOGGER = logging.getLogger(__name__)
 T = TypeVar("T")

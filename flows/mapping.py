@@ -63,6 +63,8 @@ class Tally:
     rows: int = 0
     retried: int = 0
     busy_seconds: float = 0.0
+    began: float | None = None
+    """When the first mini-batch was scored, in seconds since 1970; by the clock of its machine."""
 
     def add(self, receipt: Receipt) -> None:
         self.items += receipt.items
@@ -71,6 +73,8 @@ class Tally:
         self.rows += receipt.rows
         self.retried += receipt.retried
         self.busy_seconds += receipt.busy_seconds
+        if receipt.began is not None:
+            self.began = min(self.began or receipt.began, receipt.began)
 
     @property
     def exceeded(self) -> bool:

@@ -53,7 +53,8 @@ def model(deployment: str, job_folder: str) -> State[Any]:
             warnings = _prepare(job, runner, logger.info if cluster is None else cluster.say)
             for warning in warnings:
                 logger.warning(warning)
-            summary = score_job(job, mapper, ProgressArtifact(client, shown_on), usage, warnings)
+            with ProgressArtifact(client, shown_on) as progress:
+                summary = score_job(job, mapper, progress, usage, warnings)
         except (BatchError, OSError) as error:
             logger.error(str(error))
             return Failed(message=str(error))

@@ -67,7 +67,7 @@ def _run_graph(
             close_stale_task_runs(client, flow_run_id, logger)
         return DaskStepper(job, run, runner, client)
 
-    progress, said = StepProgress(client, job.id), flow_run_logger(client.read_flow_run(UUID(job.id)))
+    said = flow_run_logger(client.read_flow_run(UUID(job.id)))
 
     def report(counts: StepCounts) -> None:
         progress(counts)
@@ -75,7 +75,8 @@ def _run_graph(
             said.log(logging.ERROR if counts.ended.state == FAILED else logging.INFO, counts.ended.line)
 
     cluster = provision.current()
-    return run_graph(job, stepper, report, cluster.usage if cluster is not None else None)
+    with StepProgress(client, job.id) as progress:
+        return run_graph(job, stepper, report, cluster.usage if cluster is not None else None)
 
 
 def _run_flow(

@@ -21,7 +21,7 @@ from ..scoring.storage import Folder
 
 LINES, INDEX = "plan.jsonl", "plan.json"
 TASK_RUNS = 1000
-"""At most so many shards a job: Prefect's event queue drops what comes beyond 10,000 events, three a task run."""
+"""At most so many shards a job: Prefect's event queue drops what comes beyond 10,000 events, two a task run."""
 FILE_COST = 64 * 1024
 """What opening a file costs beside its bytes, in bytes: decides only what is scored first, and how shards are cut."""
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
-import time
+import logging
+import threading
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 from uuid import UUID
 
+import httpx
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
+from prefect.exceptions import PrefectException
 
 from .usage import Consumption
 
@@ -21,6 +24,7 @@ if TYPE_CHECKING:  # neither is needed by those who only read a job's progress
     from .run_graph import StepCounts
     from .summary import Summary
 
+LOGGER = logging.getLogger(__name__)
 PROGRESS, SUMMARY, STEPS, OUTPUT = "batch-progress", "batch-summary", "batch-steps", "batch-output"
 INSTANCES = "batch-instances"
 _BARS = 100
@@ -29,18 +33,49 @@ _SECONDS = 1.0
 
 
 class _Artifact:
-    """A job's progress artifact, updated at most once a second. Its metadata has counts as text, for the terminal."""
+    """A job's progress artifact, while the block runs. Its metadata has counts as text, for the terminal.
+
+    A thread tells the server what is newest, once a second, so that a slow one holds up nobody.
+    """
 
     def __init__(self, client: SyncPrefectClient, job_id: str) -> None:
         self._client, self._job_id = client, UUID(job_id)
         self._artifact: UUID | None = None
-        self._last = float("-inf")
+        self._newest: tuple[Mapping[str, int], str] | None = None
+        self._changed, self._ended = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._tell, name="progress", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._changed.set()
+        self._thread.join()
 
     def _put(self, counts: Mapping[str, int], text: str) -> None:
-        """Show counts, of which `completed` and `total` make the bar. The last ones are shown in any case."""
-        finished = counts["completed"] == counts["total"]
-        if not finished and time.monotonic() - self._last < _SECONDS:
-            return
+        """Show counts, of which `completed` and `total` make the bar."""
+        self._newest = counts, text
+        self._changed.set()
+
+    def _tell(self) -> None:
+        shown = None
+        while self._changed.wait():
+            self._changed.clear()
+            ended, newest = self._ended.is_set(), self._newest
+            if newest is not None and newest is not shown:
+                try:
+                    self._show(*newest)
+                    shown = newest
+                except (httpx.HTTPError, PrefectException) as error:
+                    LOGGER.debug("progress could not be shown: %s", error)
+                    self._changed.set()
+            if ended:
+                return
+            self._ended.wait(_SECONDS)
+
+    def _show(self, counts: Mapping[str, int], text: str) -> None:
         metadata = {name: str(count) for name, count in counts.items()}
         percent = 100 * counts["completed"] / max(1, counts["total"])
         if self._artifact is None:
@@ -59,7 +94,6 @@ class _Artifact:
             self._client.update_artifact(
                 self._artifact, ArtifactUpdate(data=percent, description=text, metadata_=metadata)
             )
-        self._last = time.monotonic()
 
 
 class ProgressArtifact(_Artifact):

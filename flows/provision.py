@@ -16,7 +16,7 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import FlowRun
 
 from ..blocks import ledger
-from ..blocks.cluster_kind import DASK_CONFIG, PREEMPTIONS, Shape
+from ..blocks.cluster_kind import ALLOWED_FAILURES, DASK_CONFIG, PREEMPTIONS, Shape
 from ..blocks.compute import ComputeCluster, builtin_local, find_compute
 from ..scoring import slots
 from ..scoring.errors import JobFailed, NotFound
@@ -29,7 +29,6 @@ from .pipeline_runner import CODE
 from .summary import settle
 from .usage import Usage
 
-_FAILURES = "distributed.scheduler.allowed-failures"
 _SCALE_SECONDS, _RESTART_SECONDS = 10.0, 30.0
 _BRIEFLY: dict[str, Any] = {"set_as_default": False, "timeout": 10.0}
 
@@ -135,7 +134,7 @@ def _found(
     if not kind.provisions:
         found = _Found(str(compute.address))
         return found, _connect(compute, found)
-    failures: int = dask.config.get(_FAILURES)  # pyright: ignore[reportUnknownMemberType]
+    failures: int = dask.config.get(ALLOWED_FAILURES)  # pyright: ignore[reportUnknownMemberType]
     if (kept := place.kept) is not None:
         try:
             if not cluster_host.may_live(kept):
@@ -202,9 +201,9 @@ def _as_it_is_now(client: SyncPrefectClient, recorded: ComputeCluster) -> Comput
 def _failures(job: AnyJob, compute: ComputeCluster) -> dict[str, int]:
     """How many deaths of workers a task survives, where that is not as Dask's own configuration says."""
     if compute.is_preemptible:
-        return {_FAILURES: PREEMPTIONS}  # whoever was on a node that was taken away is not to blame
+        return {ALLOWED_FAILURES: PREEMPTIONS}  # whoever was on a node that was taken away is not to blame
     if isinstance(job, PipelineJob) and job.deployment.graph is not None:
-        return {_FAILURES: 0}  # each is told at once: how often a step is tried again, its retry_settings say
+        return {ALLOWED_FAILURES: 0}  # each is told at once: how often a step is tried again, its retry_settings say
     return {}
 
 

@@ -74,9 +74,10 @@ def score_job(
         tally = Tally(plan.items, plan.mini_batches, settings.failures_allowed(plan.items))
         failure = _map(job, plan, run, make_mapper, tally, report)
         clock.lap("score")
+        scoring = {"scoring": round(time.time() - tally.began, 3)} if tally.began is not None else {}
         summary = _collect(job, plan, run, failure)
         clock.lap("collect")
-        summary.seconds = {**clock.seconds, "busy": round(tally.busy_seconds, 3)}
+        summary.seconds = {**clock.seconds, **scoring, "busy": round(tally.busy_seconds, 3)}
         summary.warnings = list(warnings)
         summary.count(all_usages(folder, usage))
         folder.put(SUMMARY, summary.to_json())

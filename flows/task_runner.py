@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import contextvars
+import logging
 import threading
 from collections.abc import Iterable
 from contextlib import ExitStack
@@ -30,7 +31,12 @@ from prefect.context import (
     hydrated_context,
     serialize_context,
 )
-from prefect.task_engine import run_task_async, run_task_sync
+from prefect.logging import get_logger
+from prefect.task_engine import (
+    _create_task_run_locally,  # pyright: ignore[reportPrivateUsage]
+    run_task_async,
+    run_task_sync,
+)
 from prefect.utilities.engine import collect_task_run_inputs_sync
 from prefect_dask.task_runners import DaskTaskRunner, PrefectDaskFuture
 
@@ -39,8 +45,9 @@ _submit: Any = cast(Any, Client).submit
 _CONTEXTS_KEPT = 32
 LABEL: contextvars.ContextVar[str | None] = contextvars.ContextVar("LABEL", default=None)
 """On a worker: the label of the call that runs."""
+_QUIET: contextvars.ContextVar[bool] = contextvars.ContextVar("_QUIET", default=False)
 _lock = threading.Lock()
-_contexts: dict[str, tuple[contextvars.Context, ExitStack, Any, dict[str, Any]]] = {}
+_contexts: dict[str, tuple[contextvars.Context, ExitStack, Any]] = {}
 
 
 class LeanDaskTaskRunner(DaskTaskRunner):
@@ -67,18 +74,24 @@ class LeanDaskTaskRunner(DaskTaskRunner):
             name: collect_task_run_inputs_sync(value, future_cls=Future) | (dependencies or {}).get(name, set())
             for name, value in parameters.items()
         }
+        return self._send(task, label, False, parameters=parameters, wait_for=waited, dependencies=inputs)
+
+    def submit_plain(self, task: Any, parameters: dict[str, Any]) -> PrefectDaskFuture[Any]:
+        """One of very many: of parameters that hold no futures, never seen as Pending, and without a line in the log
+        that it has completed. Costs all concerned a third less."""
+        return self._send(task, None, True, parameters=parameters)
+
+    def _send(self, task: Any, label: str | None, plain: bool, **arguments: Any) -> PrefectDaskFuture[Any]:
         task_run_id = uuid4()
         future: Any = _submit(
             self.client,
             _run,
             self._context_for(task),
             label,
+            plain,
             key=f"{task.name}-{task_run_id.hex}",
             task_run_id=task_run_id,
-            parameters=parameters,
-            wait_for=waited,
-            dependencies=inputs,
-            return_type="state",
+            **arguments,
         )
         future.task_run_id = task_run_id
         return self.future(task, future, task_run_id, label)
@@ -122,39 +135,50 @@ def _set_api_url(context: dict[str, Any]) -> None:
         api["url"] = str(flow_run.client.api_url)
 
 
-def _run(shared: tuple[str, bytes], label: str | None, **kwargs: Any) -> Any:
+def _run(shared: tuple[str, bytes], label: str | None, plain: bool, **arguments: Any) -> Any:
     """On the worker: run the task in the shared context, laid over Dask's own."""
-    entered, task, context = _entered(*shared)
+    entered, task = _entered(*shared)
 
     def call() -> Any:
         for variable, value in entered.items():
             variable.set(value)
         LABEL.set(label)
         if task.isasync:
-            return asyncio.run(run_task_async(task, context=context, **kwargs))
-        return run_task_sync(task, context=context, **kwargs)
+            return asyncio.run(run_task_async(task, return_type="state", **arguments))
+        if not plain:
+            return run_task_sync(task, return_type="state", **arguments)
+        _QUIET.set(True)
+        task_run_id, parameters = arguments["task_run_id"], arguments["parameters"]
+        task_run = _create_task_run_locally(task, task_run_id, parameters)
+        return run_task_sync(task, task_run=task_run, parameters=parameters, return_type="state")
 
     return contextvars.copy_context().run(call)
 
 
-def _entered(key: str, pickled: bytes) -> tuple[contextvars.Context, Any, dict[str, Any]]:
-    """Settings and API client, entered once a worker process, with the task and the rest of the context."""
+def _is_told(record: logging.LogRecord) -> bool:
+    return not (_QUIET.get() and record.levelno == logging.INFO and record.funcName == "log_finished_message")
+
+
+get_logger("prefect.task_runs").addFilter(_is_told)
+
+
+def _entered(key: str, pickled: bytes) -> tuple[contextvars.Context, Any]:
+    """The context and an API client, entered once a worker process, and the task."""
     with _lock:
         if key not in _contexts:
             while len(_contexts) >= _CONTEXTS_KEPT:  # a long-lived worker serves many flow runs
                 _close(next(iter(_contexts)))
             task, context = cloudpickle.loads(pickled)  # made by _context_for, of our own task and Prefect's context
             variables, stack = contextvars.Context(), ExitStack()
-            settings = {"settings_context": context.pop("settings_context")}
-            variables.run(stack.enter_context, hydrated_context(settings))
+            variables.run(stack.enter_context, hydrated_context(context))
             variables.run(stack.enter_context, SyncClientContext.get_or_create())
-            _contexts[key] = (variables, stack, task, context)
-        variables, _, task, context = _contexts[key]
-        return variables, task, context
+            _contexts[key] = (variables, stack, task)
+        variables, _, task = _contexts[key]
+        return variables, task
 
 
 def _close(key: str) -> None:
-    variables, stack, _, _ = _contexts.pop(key)
+    variables, stack, _ = _contexts.pop(key)
     variables.run(stack.close)
 
 

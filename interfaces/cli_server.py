@@ -12,7 +12,7 @@ from cyclopts import App, Parameter
 
 from ..blocks import store
 from ..flows.locations import WORKING_DIRECTORY
-from ..flows.publication import WORK_POOL, ensure_work_pool
+from ..flows.publication import ensure_work_pool
 from . import terminal
 from .local_server import WORKER_SETTINGS, LocalServer
 
@@ -57,5 +57,5 @@ def worker_start() -> None:
     with store.api() as client:
         ensure_work_pool(client)
     environment = {**WORKER_SETTINGS, **os.environ, WORKING_DIRECTORY: str(Path.cwd())}
-    command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", WORK_POOL, "--type", "process"]
+    command = [sys.executable, "-m", "prefect_batch.interfaces.worker"]
     os.execve(sys.executable, command, environment)

@@ -17,7 +17,7 @@ from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from ..flows.locations import WORKING_DIRECTORY
-from ..flows.publication import WORK_POOL, ensure_work_pool
+from ..flows.publication import ensure_work_pool
 from ..scoring.errors import BatchError
 
 START_SECONDS, STOP_SECONDS = 120.0, 20.0
@@ -73,12 +73,12 @@ class LocalServer:
     def start(self, worker: bool = True) -> None:
         """Start both and wait until the server answers. Raises BatchError when it does not, or the port is taken."""
         self._check_port()
-        self._spawn("server", "start", "--host", self.host, "--port", str(self.port))
+        self._spawn("prefect", "server", "start", "--host", self.host, "--port", str(self.port))
         self._wait_until_healthy()
         with temporary_settings({PREFECT_API_URL: self.api_url}), get_client(sync_client=True) as client:
             ensure_work_pool(client)
         if worker:
-            self._spawn("worker", "start", "--pool", WORK_POOL, "--type", "process")
+            self._spawn("prefect_batch.interfaces.worker")
 
     def _check_port(self) -> None:
         """Whoever listens there already might answer in our server's place."""
@@ -93,7 +93,7 @@ class LocalServer:
 
     def _spawn(self, *arguments: str) -> None:
         process = subprocess.Popen(
-            [sys.executable, "-m", "prefect", *arguments],
+            [sys.executable, "-m", *arguments],
             env=self._environment,
             stdin=subprocess.DEVNULL,
             stdout=self._log,

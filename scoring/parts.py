@@ -40,6 +40,8 @@ class Outcome:
     bytes: int = 0
     attempts: int = 1
     seconds: float = 0.0
+    began: float = 0.0
+    """When run() was first called, in seconds since 1970."""
     process: str = ""
     errors: list[ItemError] = field(default_factory=list[ItemError])
 

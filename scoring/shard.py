@@ -37,6 +37,8 @@ class Receipt:
     rows: int = 0
     busy_seconds: float = 0.0
     retried: int = field(default=0)
+    began: float | None = None
+    """When the first mini-batch that was scored now was, in seconds since 1970."""
 
     def add(self, outcome: Outcome) -> None:
         self.mini_batches += 1
@@ -87,6 +89,7 @@ def score_shard(
                 outcome, chunk = score_mini_batch(mini_batch, staged, slots, retry, sink)
                 writer.add(outcome, chunk.data)
                 receipt.add(outcome)
+                receipt.began = receipt.began or outcome.began or None
     finally:
         writer.commit()
     return receipt
@@ -103,14 +106,14 @@ def score_mini_batch(
     if not staged.items:
         size = len(mini_batch.items)
         return Outcome(mini_batch.number, size, failed=size, errors=staged.errors), Chunk(b"", 0, None)
-    attempt, pid = 0, None
+    attempt, pid, began = 0, None, 0.0
     with slots.slot(sink) as process:
         started = time.monotonic()
         while True:
             attempt += 1
             try:
                 process.start()
-                pid = process.pid
+                pid, began = process.pid, began or time.time()
                 final = attempt >= retry.max_retries
                 scored = process.run(staged.items, retry.timeout, final)
                 slots.publish(process)
@@ -133,6 +136,7 @@ def score_mini_batch(
         columns=scored.chunk.columns,
         attempts=attempt,
         seconds=round(time.monotonic() - started, 6),
+        began=round(began, 3),
         process=f"{slots.node}/{pid or ''}",
         errors=staged.errors + scored.errors,
     )

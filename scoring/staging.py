@@ -97,6 +97,10 @@ class Staging:
         with self._counted():
             return self._stage(items)
 
+    def is_in_place(self, items: list[Item]) -> bool:
+        """Whether all are used where they lie."""
+        return not any(map(self._is_away, items))
+
     def stop(self, patience: float = 10.0) -> None:
         """Bring nothing more. Returns when nothing is under way, or after so many seconds.
 
@@ -240,28 +244,34 @@ def _default_budget(scratch: Path, workers: int) -> int:
 def ahead(
     staging: Staging, mini_batches: Iterable[M], items_of: Callable[[M], list[Item]]
 ) -> Generator[tuple[M, Staged]]:
-    """Each mini-batch and its staged items, in order; the next is staged while this one is used, and given back after.
+    """Each mini-batch and its staged items, in order; the next is fetched while this one is used, and given back after.
 
     To be closed by who ends early.
     """
     left = iter(mini_batches)
-    with ThreadPoolExecutor(1, "staging") as pool:
+    with contextlib.ExitStack() as stack:
+        pool: ThreadPoolExecutor | None = None
 
-        def start() -> tuple[M, Future[Staged]] | None:
+        def start() -> tuple[M, list[Item], Future[Staged] | None] | None:
+            nonlocal pool
             for mini_batch in left:
-                return mini_batch, pool.submit(staging.stage, items_of(mini_batch))
+                items = items_of(mini_batch)
+                if staging.is_in_place(items):  # a thread would cost more than it saves
+                    return mini_batch, items, None
+                pool = pool or stack.enter_context(ThreadPoolExecutor(1, "staging"))
+                return mini_batch, items, pool.submit(staging.stage, items)
             return None
 
         coming = start()
         try:
             while coming is not None:
-                (mini_batch, future), coming = coming, None
-                staged = future.result()
+                (mini_batch, items, future), coming = coming, None
+                staged = staging.stage(items) if future is None else future.result()
                 try:
                     coming = start()
                     yield mini_batch, staged
                 finally:
                     staged.give_back()  # before what comes is waited for: it may be waiting for just this room
         finally:
-            if coming is not None:
-                coming[1].result().give_back()
+            if coming is not None and coming[2] is not None:
+                coming[2].result().give_back()

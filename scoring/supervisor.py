@@ -17,7 +17,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
-from . import builder, messages
+from . import builder, forked, messages
 from .children import pipe, signal_name
 from .contract import ItemError, Scored, ScoringSpec
 from .encoded import Chunk
@@ -26,8 +26,11 @@ from .items import LocalItem
 from .log_pump import LogSink, hand_on, pump
 
 SHUTDOWN_SECONDS = 10.0
+_MODULE = f"{__package__}.process"
+FORK_SERVER = "PREFECT_BATCH_SCORING_FORK_SERVER"
+"""Variable with the socket of a fork server on this machine that has imported what most models need."""
 # As Dask pins them for its workers: several scoring processes a machine would else fight over its cores.
-_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 
 
 class ScoringProcess:
@@ -115,7 +118,7 @@ class ScoringProcess:
             if self._closed:
                 raise JobReleased
             try:
-                child = self._child = _Child(self._command(), self._environment(), self._pump_log)
+                child = self._child = _Child(self._command(), self._environment(), self._fork_server(), self._pump_log)
             except OSError as error:
                 raise InitFailed(f"no scoring process could be started: {error}") from error
         try:
@@ -170,11 +173,11 @@ class ScoringProcess:
 
     def _command(self) -> list[str]:
         if self.spec.python is None:
-            return [sys.executable, "-P", "-m", f"{__package__}.process"]
+            return [sys.executable, "-P", "-m", _MODULE]
         return [self.spec.python, str(Path(__file__).with_name("bootstrap.py"))]
 
     def _environment(self) -> dict[str, str]:
-        environment = {**_ONE_THREAD, **os.environ, "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+        environment = {**ONE_THREAD, **os.environ, "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"}
         if self.spec.python is not None:
             environment = builder.within(self.spec.python, environment)
         if self.spec.model_dir:
@@ -182,6 +185,12 @@ class ScoringProcess:
         if self.spec.output_dir:
             environment["AZUREML_BI_OUTPUT_PATH"] = self.spec.output_dir
         return {**environment, **self.spec.environment_variables}
+
+    def _fork_server(self) -> str | None:
+        """Where it can be forked: what is imported there has read other variables than those that a user sets."""
+        ours = self.spec.python is None and not self.spec.environment_variables
+        pinned = all(os.environ.get(name, value) == value for name, value in ONE_THREAD.items())
+        return os.environ.get(FORK_SERVER) if ours and pinned else None
 
     def _pump_log(self, stream: IO[bytes], pid: int) -> None:
         pump(stream, self.log_file, f"scoring process {pid}", self._hand_on)
@@ -195,22 +204,36 @@ class ScoringProcess:
 class _Child:
     """One child and the pipes to it. Reading, writing and close() are for one thread at a time."""
 
-    def __init__(self, command: list[str], environment: dict[str, str], pump: Callable[[IO[bytes], int], None]) -> None:
+    def __init__(
+        self,
+        command: list[str],
+        environment: dict[str, str],
+        fork_server: str | None,
+        pump: Callable[[IO[bytes], int], None],
+    ) -> None:
         with ExitStack() as theirs, ExitStack() as ours:
             requests, self._requests = pipe(theirs, ours)
             self._replies, replies = pipe(ours, theirs)
             lifeline, _ = pipe(theirs, ours)
-            self._process = subprocess.Popen(
-                [*command, str(requests), str(replies), str(lifeline)],
-                pass_fds=(requests, replies, lifeline),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
+            read, written = pipe(theirs, theirs)
+            nothing = theirs.enter_context(Path(os.devnull).open("rb")).fileno()
+            fds = [requests, replies, lifeline]
+            self._process = (
+                forked.fork(fork_server, [_MODULE], environment, str(Path.cwd()), [nothing, written, written, *fds])
+                if fork_server is not None
+                else None
+            ) or subprocess.Popen(
+                [*command, *map(str, fds)],
+                pass_fds=fds,
+                stdin=nothing,
+                stdout=written,
+                stderr=written,
                 env=environment,
                 start_new_session=True,
             )
             self.pid = self._process.pid
-            self._pump = threading.Thread(target=pump, args=(self._process.stdout, self.pid), daemon=True)
+            log = os.fdopen(os.dup(read), "rb")
+            self._pump = threading.Thread(target=pump, args=(log, self.pid), daemon=True)
             self._pump.start()
             self._ours = ours.pop_all()
 

@@ -7,6 +7,7 @@ with the first test that asks for it.
 from __future__ import annotations
 
 import contextlib
+import inspect
 import os
 import shutil
 import signal
@@ -52,6 +53,7 @@ for name in [name for name in os.environ if name.startswith(("AWS_", "AZURE_STOR
 import storage_servers  # noqa: E402
 from prefect.events.worker import EventsWorker  # noqa: E402
 from prefect.logging.handlers import APILogWorker  # noqa: E402
+from processes import worker_pid  # noqa: E402
 from proxy import Proxy  # noqa: E402
 
 from prefect_batch.interfaces.cli import main  # noqa: E402
@@ -231,21 +233,29 @@ def cancer_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def script_deployment(tmp_path: Path) -> Callable[..., Path]:
     """Writes a deployment folder with a scoring script; returns the YAML's path.
 
-    `run` is the body of run(mini_batch); settings are keyword arguments.
+    `run` is the body of run(mini_batch), which may call worker_pid(). `compute` is as the YAML has it; settings are
+    keyword arguments.
     """
 
     def write(
-        run: str, init: str = "pass", name: str = "scripted", endpoint: str = "scripts", **settings: object
+        run: str,
+        init: str = "pass",
+        name: str = "scripted",
+        endpoint: str = "scripts",
+        compute: str | None = None,
+        **settings: object,
     ) -> Path:
         folder = tmp_path / f"deployment-{name}"
         (folder / "code").mkdir(parents=True)
         body = textwrap.indent(textwrap.dedent(run).strip(), "    ")
         start = textwrap.indent(textwrap.dedent(init).strip(), "    ")
         (folder / "code" / "score.py").write_text(
-            "import os, sys, time\nfrom pathlib import Path\n\n\n"
+            f"import os, sys, time\nfrom pathlib import Path\n\n\n{inspect.getsource(worker_pid)}\n\n"
             f"def init():\n{start}\n\n\ndef run(mini_batch):\n{body}\n"
         )
-        lines = [f"name: {name}", f"endpoint_name: {endpoint}", "type: model", "code_configuration:", "  code: code"]
+        lines = [f"name: {name}", f"endpoint_name: {endpoint}", "type: model"]
+        lines += [f"compute: {compute}"] if compute else []
+        lines += ["code_configuration:", "  code: code"]
         lines += ["  scoring_script: score.py", "settings:"] + [f"  {key}: {value}" for key, value in settings.items()]
         (folder / "deployment.yml").write_text("\n".join(lines) + ("\n" if settings else " {}\n"))
         return folder / "deployment.yml"

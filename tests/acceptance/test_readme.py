@@ -32,6 +32,7 @@ PAGES = {
         "docs/environments.md",
         "docs/scale.md",
         "docs/interfaces.md",
+        "docs/benchmarks.md",
     )
 }
 NOT_RUN = {

@@ -31,7 +31,7 @@ if gpu == "5":
         os.kill(os.getpid(), 9)
     except FileExistsError:
         pass
-return [f"{{os.getppid()}} {{os.getpid()}} {{gpu}}"]
+return [f"{{worker_pid()}} {{os.getpid()}} {{gpu}}"]
 """
 
 
@@ -52,12 +52,12 @@ def test_each_process_has_a_gpu_of_its_own_and_its_replacement_too(
     path = script_deployment(
         SEEN.format(folder=str(together), count=count),
         endpoint="gpu-test",
+        compute="gpu-test",
         mini_batch_size=1,
         instance_count=INSTANCES,
         max_concurrency_per_instance=PROCESSES,
         retry_settings="{timeout: 200}",
     )
-    path.write_text(f"compute: gpu-test\n{path.read_text()}")
     endpoints.deploy(path, "gpu-test")
     ended = endpoints.run("gpu-test", numbered_files(count))
     assert ended.state == "Completed", ended.message

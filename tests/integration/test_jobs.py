@@ -239,7 +239,7 @@ def test_a_shard_that_kills_its_workers_is_counted_alone(
     run = """
     if "item-00002" in mini_batch[0]:
         import signal
-        os.kill(os.getppid(), signal.SIGKILL)
+        os.kill(worker_pid(), signal.SIGKILL)
         time.sleep(60)
     return [Path(p).name for p in mini_batch]
     """
@@ -258,7 +258,7 @@ def test_a_piece_that_kills_its_workers_is_counted_alone(
     texts = [Path(p).read_text().split() for p in mini_batch]
     if "poison" in texts[0]:
         import signal
-        os.kill(os.getppid(), signal.SIGKILL)
+        os.kill(worker_pid(), signal.SIGKILL)
         time.sleep(60)
     return pd.DataFrame({"text": [row for text in texts for row in text[1:]]})
     """
@@ -281,10 +281,9 @@ def test_a_running_dask_scheduler(
 ):
     from distributed import LocalCluster
 
-    path = script_deployment("return [os.getppid() for _ in mini_batch]", mini_batch_size=1)
+    path = script_deployment("return [worker_pid() for _ in mini_batch]", compute="azureml:cluster", mini_batch_size=1)
     with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster:
         cli("compute", "create", "cluster", "--type", "address", "--address", cluster.scheduler_address)
-        path.write_text(path.read_text() + "compute: azureml:cluster\n")
         endpoints.deploy(path, "address")
         workers = {worker["pid"] if isinstance(worker, dict) else worker for worker in _pids(cluster)}
         ended = endpoints.run("address", numbered_files(6))

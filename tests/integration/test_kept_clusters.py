@@ -14,6 +14,7 @@ from uuid import UUID, uuid4
 import pytest
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.settings import PREFECT_API_URL, get_current_settings, temporary_settings
+from processes import below, is_running
 
 from prefect_batch.blocks import ledger, store
 from prefect_batch.blocks.compute import ComputeCluster, save_compute
@@ -23,7 +24,7 @@ from prefect_batch.flows.line_tending import tend
 from prefect_batch.interfaces.local_server import LocalServer
 
 from .conftest import Ended, Endpoints, until
-from .test_provision import host_pid, is_running, usages, workers
+from .test_provision import host_pid, usages, workers
 
 Files = Callable[[int], Path]
 ONE = ModelSettings()
@@ -51,14 +52,12 @@ def patient(endpoints: Endpoints, script_deployment: Callable[..., Path], tmp_pa
 
     def deploy(compute: str, **settings: Any) -> str:
         run = f"""
-        Path({str(tmp_path)!r}, f"began-{{os.getppid()}}").touch()
+        Path({str(tmp_path)!r}, f"began-{{worker_pid()}}").touch()
         while not os.path.exists({str(tmp_path / "release")!r}):
             time.sleep(0.05)
-        return [os.getppid() for _ in mini_batch]
+        return [worker_pid() for _ in mini_batch]
         """
-        path = script_deployment(run, mini_batch_size=1, **settings)
-        path.write_text(path.read_text() + f"compute: azureml:{compute}\n")
-        endpoints.deploy(path, compute)
+        endpoints.deploy(script_deployment(run, compute=f"azureml:{compute}", mini_batch_size=1, **settings), compute)
         return compute
 
     return deploy
@@ -67,18 +66,6 @@ def patient(endpoints: Endpoints, script_deployment: Callable[..., Path], tmp_pa
 def began(folder: Path) -> list[int]:
     """The Dask workers on which a script has begun."""
     return [int(path.name.removeprefix("began-")) for path in folder.glob("began-*")]
-
-
-def children(pid: int) -> set[int]:
-    """Processes below another one."""
-    found: set[int] = set()
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            if int(stat.read_text().rsplit(")", 1)[1].split()[1]) == pid:
-                found |= {int(stat.parent.name), *children(int(stat.parent.name))}
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-    return found
 
 
 def begin(compute: ComputeCluster, client: SyncPrefectClient) -> set[int]:
@@ -91,7 +78,7 @@ def begin(compute: ComputeCluster, client: SyncPrefectClient) -> set[int]:
 def of_host(compute: ComputeCluster, client: SyncPrefectClient) -> set[int]:
     until("an idle cluster", lambda: [kept for kept in ledger.read(client, compute.name).kept if kept.job is None])
     host = host_pid(client, compute.name)
-    return {host, *children(host)}
+    return {host, *below(host)}
 
 
 def all_ended(pids: set[int]) -> bool:
@@ -127,7 +114,7 @@ def test_a_host_whose_job_died_while_it_started_is_there_for_others_and_ends_as_
     )
     with subprocess.Popen([sys.executable, "-P", "-c", code]) as starting:
         until("a host", lambda: logs(compute))
-        until("its process", lambda: children(starting.pid))
+        until("its process", lambda: below(starting.pid))
         starting.kill()
     pids = of_host(compute, client)
     os.kill(host_pid(client, compute.name), signal.SIGTERM)

@@ -94,10 +94,10 @@ def test_a_machine_that_falls_silent_costs_nothing_but_time(
         """,
         init="global urllib; import urllib.request",
         endpoint="machines",
+        compute="machines",
         mini_batch_size=1,
         instance_count=3,
     )
-    path.write_text(f"compute: machines\n{path.read_text()}")
     with get_client(sync_client=True) as client:
         default_datastore(client)  # that there is one to go back to
     with temporary_settings({PREFECT_API_URL: machines.api_url}), as_default("machines"):

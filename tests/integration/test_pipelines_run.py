@@ -15,6 +15,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, LogFilter, TaskRunFilter
 from prefect.client.schemas.objects import FlowRun, TaskRun
 from prefect.states import AwaitingRetry
+from processes import is_running, parent
 
 from prefect_batch.blocks.component import PipelineComponent
 from prefect_batch.blocks.pipeline_deployment import PipelineDeployment
@@ -129,17 +130,6 @@ def states(ended: Ended) -> dict[str, str]:
     return {step["name"]: step["state"] for step in ended.summary["steps"]}
 
 
-def alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-
-
-def parent(pid: int) -> int:
-    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-
-
 def pids(place: Path) -> list[list[int]]:
     """Of each time that `hold` was started: itself and its child."""
     path = place / "pids"
@@ -201,7 +191,7 @@ def test_after_a_failure_running_steps_are_cancelled(endpoints: Endpoints, graph
     assert ended.message.startswith("step 'bad' failed: exited with code 3")
     assert states(ended) == {"bad": "Failed", "long": "Cancelled", "more": "Cancelled"}
     assert pids(place)
-    assert not any(alive(pid) for started in pids(place) for pid in started)
+    assert not any(is_running(pid) for started in pids(place) for pid in started)
     found = final_rows(endpoints, ended.id, 3)
     assert {name: row.state.name for name, row in found.items() if row.state} == states(ended)
 
@@ -221,7 +211,7 @@ def test_killed_commands_are_tried_as_their_retry_settings_say(endpoints: Endpoi
     assert states(ended) == {"again": "Completed", "once": "Failed"}
     assert [step["attempts"] for step in ended.summary["steps"]] == [2, 1]
     assert (place / "once").read_text() == "x\n"
-    assert not alive(int((place / "child").read_text()))
+    assert not is_running(int((place / "child").read_text()))
 
 
 def test_a_killed_dask_worker(endpoints: Endpoints, graph: Make, tool: Any, place: Path):
@@ -230,7 +220,7 @@ def test_a_killed_dask_worker(endpoints: Endpoints, graph: Make, tool: Any, plac
     started = endpoints.until(job, "a running step", lambda _: pids(place))[0]
     guard = parent(started[0])
     os.kill(parent(guard), signal.SIGKILL)
-    endpoints.until(job, "no process of the lost attempt", lambda _: not any(map(alive, [guard, *started])))
+    endpoints.until(job, "no process of the lost attempt", lambda _: not any(map(is_running, [guard, *started])))
     endpoints.until(job, "a second attempt", lambda _: len(pids(place)) == 2)
     (place / "go").touch()
     ended = endpoints.wait(job)
@@ -274,7 +264,7 @@ def test_a_killed_flow_is_resumed(endpoints: Endpoints, graph: Make, tool: Any, 
     started = endpoints.until(job, "a running step", lambda _: pids(place))[0]
     os.kill(endpoints.flow_pid(job), signal.SIGKILL)
     endpoints.until(job, "Crashed", lambda run: run.state and run.state.is_crashed())
-    endpoints.until(job, "no process", lambda _: not any(map(alive, started)))
+    endpoints.until(job, "no process", lambda _: not any(map(is_running, started)))
     (place / "go").touch()
     with get_client(sync_client=True) as client:
         jobs.resume(client, client.read_flow_run(job))
@@ -301,7 +291,7 @@ def test_a_cancelled_job_leaves_no_process(endpoints: Endpoints, graph: Make, to
         jobs.cancel(client, client.read_flow_run(job))
     endpoints.until(job, "Cancelled", lambda run: run.state and run.state.is_cancelled())
     of_the_job = [*guards, *workers, endpoints.flow_pid(job), *(pid for pair in started for pid in pair)]
-    endpoints.until(job, "no process", lambda _: not any(map(alive, of_the_job)))
+    endpoints.until(job, "no process", lambda _: not any(map(is_running, of_the_job)))
 
 
 def test_reuse_and_force_rerun(endpoints: Endpoints, graph: Make, tool: Any, place: Path):
@@ -362,15 +352,15 @@ def test_jobs_on_workers_that_others_use_too(
         (first,) = endpoints.until(job, "a running step", lambda _: pids(other))
         ended = endpoints.call(graph({"bad": tool("fail", "then", "pids"), "long": tool("hold")}, **settings))
         assert (ended.state, states(ended)) == ("Failed", {"bad": "Failed", "long": "Cancelled"})
-        assert not any(alive(pid) for started in pids(place) for pid in started)
-        assert all(map(alive, first)), "a step of another job was stopped"
+        assert not any(is_running(pid) for started in pids(place) for pid in started)
+        assert all(map(is_running, first)), "a step of another job was stopped"
 
         os.kill(endpoints.flow_pid(job), signal.SIGKILL)
         endpoints.until(job, "Crashed", lambda run: run.state and run.state.is_crashed())
         with get_client(sync_client=True) as client:
             jobs.resume(client, client.read_flow_run(job))
         endpoints.until(job, "a second attempt", lambda _: len(pids(other)) == 2)
-        assert not any(map(alive, first)), "two attempts run at the same time"
+        assert not any(map(is_running, first)), "two attempts run at the same time"
 
         os.kill(parent(parent(pids(other)[1][0])), signal.SIGKILL)
         endpoints.until(job, "a third attempt", lambda _: len(pids(other)) == 3)

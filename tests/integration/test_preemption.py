@@ -41,9 +41,7 @@ def deploy(endpoints: Endpoints, script_deployment: Callable[..., Path], scored:
         return [Path(p).name for p in mini_batch]
         """
         settings = {"mini_batch_size": 1, "instance_count": 2, "retry_settings": "{timeout: 300}"}
-        path = script_deployment(run, init, **settings)
-        path.write_text(path.read_text() + f"compute: azureml:{compute}\n")
-        endpoints.deploy(path, name)
+        endpoints.deploy(script_deployment(run, init, compute=f"azureml:{compute}", **settings), name)
         return name
 
     return make
@@ -68,7 +66,7 @@ def test_chaos(
         f"while Path(mini_batch[0]).name > 'item-{FILES // 2:05d}' and len(os.listdir({str(nodes)!r})) < 3: "
         "time.sleep(0.1)"
     )
-    init = f"Path({str(nodes)!r}, str(os.getppid())).touch()"
+    init = f"Path({str(nodes)!r}, str(worker_pid())).touch()"
     ended = endpoints.run(deploy("preempted", "preempted", wait, init), numbered_files(FILES))
     assert (ended.state, ended.predictions, ended.summary["failed"]) == ("Completed", EXPECTED, 0)
     lost = ended.summary["nodes_lost"]

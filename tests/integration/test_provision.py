@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -11,6 +10,7 @@ from typing import Any
 
 import pytest
 from prefect.client.orchestration import SyncPrefectClient
+from processes import is_running
 
 from prefect_batch.blocks import ledger
 from prefect_batch.blocks.compute import ComputeCluster, save_compute
@@ -45,10 +45,8 @@ def compute(client: SyncPrefectClient) -> Iterator[Make]:
 def pids(script_deployment: Write, endpoints: Endpoints) -> Callable[..., str]:
     """Makes an endpoint on a compute whose script gives the process of its Dask worker."""
 
-    def make(name: str, compute: str, run: str = "return [os.getppid() for _ in mini_batch]", **settings: Any) -> str:
-        path = script_deployment(run, mini_batch_size=1, **settings)
-        path.write_text(path.read_text() + f"compute: azureml:{compute}\n")
-        endpoints.deploy(path, name)
+    def make(name: str, compute: str, run: str = "return [worker_pid() for _ in mini_batch]", **settings: Any) -> str:
+        endpoints.deploy(script_deployment(run, compute=f"azureml:{compute}", mini_batch_size=1, **settings), name)
         return name
 
     return make
@@ -66,12 +64,6 @@ def host_pid(client: SyncPrefectClient, compute: str) -> int:
     """Of the one kept cluster."""
     (kept,) = ledger.read(client, compute).kept
     return int(kept.id.rsplit("-", 2)[1])
-
-
-def is_running(pid: int) -> bool:
-    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    return False
 
 
 def test_a_cluster_of_its_own(endpoints: Endpoints, compute: Make, pids: Callable[..., str], numbered_files: Files):

@@ -223,7 +223,7 @@ def test_an_async_flow(endpoints: Endpoints, deploy: Deploy):
 def test_a_model_deployment_as_a_step(
     endpoints: Endpoints, deploy: Deploy, script_deployment: Callable[..., Path], numbered_files: Callable[[int], Path]
 ):
-    code = 'return [f"{Path(p).read_text()} {os.getppid()}" for p in mini_batch]'
+    code = 'return [f"{Path(p).read_text()} {worker_pid()}" for p in mini_batch]'
     deploy(
         "flow-score",
         """

@@ -365,9 +365,9 @@ def test_jobs_of_endpoints(
         while not os.path.exists({str(release)!r}):
             time.sleep(0.1)
         return [Path(p).name for p in mini_batch]
-        """
+        """,
+        compute="line-jobs",
     )
-    path.write_text(f"compute: line-jobs\n{path.read_text()}")
     endpoints.deploy(path, "line-jobs")
     files = numbered_files(2)
     first = endpoints.invoke("line-jobs", files)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from processes import is_running
 
 from prefect_batch.scoring.contract import ScoringSpec
 from prefect_batch.scoring.supervisor import ScoringProcess
@@ -23,12 +24,7 @@ def _eventually(condition: Callable[[], Any], what: str = "", seconds: float = 3
 
 
 def _gone(pid: int) -> bool:
-    """Whether a process has ended; also when nobody has reaped it, as in a container without an init."""
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return True
-    return state in "ZX"
+    return not is_running(pid)
 
 
 @pytest.fixture

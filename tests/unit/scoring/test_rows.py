@@ -13,6 +13,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from prefect_batch.scoring import encoded, rows
 from prefect_batch.scoring.errors import MiniBatchFailed
@@ -231,3 +233,11 @@ def test_a_row_is_written_the_same_whatever_else_its_mini_batch_holds() -> None:
     read = pd.read_csv(io.StringIO(whole, newline=""), header=None)
     assert list(read[0].fillna("")) == ["plain", "carriage\rreturn", "", "a,b", ""]
     assert list(read[1]) == [1, 2, 3, 4, 5]
+
+
+@given(st.lists(st.none() | st.booleans() | st.integers() | st.floats() | st.text(), min_size=1))
+@example(["", None, float("nan"), 'a "b", c', "two\nlines", "a\rb", "\ud800", -0.0, 1e22, 2**70, True])
+def test_scalars_are_written_as_pandas_writes_them(elements: list[Any]) -> None:
+    frame = pd.DataFrame({"prediction": pd.Series(elements, dtype="object")})
+    chunk = rows.encode(elements, rows.CSV)
+    assert chunk == rows.encode(frame, rows.CSV)

@@ -1,0 +1,93 @@
+"""`prefect worker start` for batch endpoints: `python -m prefect_batch.interfaces.worker [OPTION ...]`.
+
+A worker of the type `process` whose flow runs begin at once: their processes, and those that score, are forked from
+two that have imported all that they need. A plain `prefect worker start` runs the same jobs, each some seconds later.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+import tempfile
+import warnings
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+from prefect.utilities.processutils import command_to_string
+from prefect.workers.process import ProcessJobConfiguration, ProcessWorker
+
+from ..blocks.local_kind import FORK_SERVER as FLOW_FORK_SERVER
+from ..flows.publication import WORK_POOL
+from ..scoring import forked
+from ..scoring.supervisor import FORK_SERVER as SCORING_FORK_SERVER
+from ..scoring.supervisor import ONE_THREAD
+
+_FLOWS = ("prefect.engine", "prefect.flow_engine", "prefect_batch.flows.endpoint", "distributed.cli.dask_spec")
+_SCORING = (
+    "prefect_batch.scoring.script",
+    "prefect_batch.scoring.mlflow_model",
+    "mlflow.pyfunc",
+    "pandas",
+    "pyarrow.parquet",
+    "sklearn.ensemble",
+    "sklearn.pipeline",
+)
+_NO_THREADS = ONE_THREAD | {"JE_ARROW_MALLOC_CONF": "background_thread:false"}
+"""Only a process of one thread is surely forked whole; pyarrow's allocator, for one, starts another."""
+
+
+class BatchConfiguration(ProcessJobConfiguration):
+    """Of a process that is forked, unless the work pool or the deployment names a command."""
+
+    def prepare_for_flow_run(self, *args: Any, **kwargs: Any) -> None:
+        if self.command is None and (server := os.environ.get(FLOW_FORK_SERVER)):
+            self.command = command_to_string([sys.executable, "-S", "-E", forked.__file__, server, "prefect.engine"])
+        super().prepare_for_flow_run(*args, **kwargs)
+
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # that it takes the place of Prefect's own, here
+
+    class BatchWorker(ProcessWorker):
+        """Prefect's process worker, in whose place it stands in this process."""
+
+        type = "process"
+        job_configuration = BatchConfiguration
+
+
+@contextlib.contextmanager
+def fork_servers() -> Generator[None]:
+    """Two of them while the block runs, which those that it starts find by their variables. On Linux."""
+    if sys.platform != "linux":
+        yield
+        return
+    folder = tempfile.mkdtemp(prefix="prefect-batch-")  # which they remove
+    with contextlib.ExitStack() as tethers:
+        for variable, modules in ((FLOW_FORK_SERVER, _FLOWS), (SCORING_FORK_SERVER, _SCORING)):
+            path = str(Path(folder) / variable.rsplit("_", 3)[1].lower())
+            server = subprocess.Popen(
+                [sys.executable, "-P", "-m", "prefect_batch.scoring.fork_server", path, *modules],
+                env=os.environ | _NO_THREADS | {"PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"},
+                stdin=subprocess.PIPE,
+                process_group=0,
+            )
+            assert server.stdin is not None
+            tethers.callback(server.stdin.close)
+            os.environ[variable] = path
+        yield
+
+
+def main() -> None:
+    """Raises SystemExit, as Prefect's commands do."""
+    from prefect.cli import app
+
+    with fork_servers():
+        sys.argv = ["prefect", "worker", "start", "--pool", WORK_POOL, "--type", "process", *sys.argv[1:]]
+        app()
+
+
+if __name__ == "__main__":
+    main()
