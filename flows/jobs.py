@@ -42,8 +42,10 @@ PAGE = 200
 _LAST = "Finished in state "
 _LAST_SECONDS = 5.0
 """How long the last lines of a job may take to the server after its last state."""
-_FIRST_CRASH, _CRASH_SECONDS = "Flow run process exited", 5.0
-"""How the message begins of the first of two crashed states, and how long it may be until the second."""
+SECOND_CRASH = "Flow run infrastructure exited"
+"""How Prefect's worker tells once more, with another state, that a job's process has ended."""
+_FIRST_CRASH, _CRASH_SECONDS = ("Process exited", "Flow run process exited"), 10.0
+"""How it tells so first, in one of two ways, and how long it may be until the second."""
 _CLOCKS = timedelta(seconds=10)
 """How far the clocks of server and worker may be apart."""
 _TOLD_BY_STATES = ("Beginning flow run ", _LAST, "Task run failed with state: ")

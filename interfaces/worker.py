@@ -16,10 +16,12 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
+from prefect.client.schemas.objects import FlowRun
 from prefect.utilities.processutils import command_to_string
 from prefect.workers.process import ProcessJobConfiguration, ProcessWorker
 
 from ..blocks.local_kind import FORK_SERVER as FLOW_FORK_SERVER
+from ..flows import jobs
 from ..flows.publication import WORK_POOL
 from ..scoring import forked
 from ..scoring.supervisor import FORK_SERVER as SCORING_FORK_SERVER
@@ -56,6 +58,21 @@ with warnings.catch_warnings():
 
         type = "process"
         job_configuration = BatchConfiguration
+
+        async def _propose_crashed_state(self, flow_run: FlowRun, message: str, *args: Any, **kwargs: Any) -> None:
+            """Told a second time, the end of a process would undo that its job was resumed in between."""
+            if message.startswith(jobs.SECOND_CRASH) and not _goes_on(
+                flow_run, await self.client.read_flow_run(flow_run.id)
+            ):
+                return
+            await super()._propose_crashed_state(flow_run, message, *args, **kwargs)
+
+
+def _goes_on(given: FlowRun, now: FlowRun) -> bool:
+    """Whether the run that a worker was given is, to the server, still the one under way."""
+    if now.state is None or now.state.is_final() or now.state.is_scheduled():
+        return False
+    return now.run_count + now.state.is_pending() <= given.run_count + 1
 
 
 @contextlib.contextmanager

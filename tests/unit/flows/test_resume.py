@@ -11,7 +11,8 @@ from prefect.states import Crashed
 
 from prefect_batch.flows import jobs
 
-FIRST = "Flow run process exited with non-zero status code -9."
+FIRST = "Process exited with status code: -9. Process exited due to a SIGKILL signal."
+OF_A_RUNNER = "Flow run process exited with non-zero status code -9."
 SECOND = "Flow run infrastructure exited with non-zero status code -9."
 
 
@@ -33,6 +34,7 @@ class Client:
     ("message", "age", "told"),
     [
         (FIRST, 0.0, ["second crash", "AwaitingRetry"]),
+        (OF_A_RUNNER, 0.0, ["second crash", "AwaitingRetry"]),
         (SECOND, 0.0, ["AwaitingRetry"]),
         (FIRST, 60.0, ["AwaitingRetry"]),  # by one who tells once
     ],
