@@ -87,7 +87,7 @@ class DaskMapper:
         try:
             state = dask_future(handle).result()
             # What Prefect's own result() gives, which takes a turn in another thread.
-            return state.data.result if state.is_completed() else handle.result()
+            return state.data if state.is_completed() else handle.result()
         except KilledWorker as error:
             message = f"{error.allowed_failures + 1} workers died one after the other while they had this shard"
             set_state(self._client, handle, Crashed(message=message))

@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import atexit
 import contextvars
-import logging
 import threading
 from collections.abc import Iterable
 from contextlib import ExitStack
@@ -31,21 +30,17 @@ from prefect.context import (
     hydrated_context,
     serialize_context,
 )
-from prefect.logging import get_logger
-from prefect.task_engine import (
-    _create_task_run_locally,  # pyright: ignore[reportPrivateUsage]
-    run_task_async,
-    run_task_sync,
-)
+from prefect.task_engine import run_task_async, run_task_sync
 from prefect.utilities.engine import collect_task_run_inputs_sync
 from prefect_dask.task_runners import DaskTaskRunner, PrefectDaskFuture
+
+from .plain_run import run_plain
 
 # Of distributed itself: the runner's client would treat a Prefect task in its own, slow way.
 _submit: Any = cast(Any, Client).submit
 _CONTEXTS_KEPT = 32
 LABEL: contextvars.ContextVar[str | None] = contextvars.ContextVar("LABEL", default=None)
 """On a worker: the label of the call that runs."""
-_QUIET: contextvars.ContextVar[bool] = contextvars.ContextVar("_QUIET", default=False)
 _lock = threading.Lock()
 _contexts: dict[str, tuple[contextvars.Context, ExitStack, Any]] = {}
 
@@ -77,8 +72,7 @@ class LeanDaskTaskRunner(DaskTaskRunner):
         return self._send(task, label, False, parameters=parameters, wait_for=waited, dependencies=inputs)
 
     def submit_plain(self, task: Any, parameters: dict[str, Any]) -> PrefectDaskFuture[Any]:
-        """One of very many: of parameters that hold no futures, never seen as Pending, and without a line in the log
-        that it has completed. Costs all concerned a third less."""
+        """One of very many, of parameters that hold no futures: see plain_run."""
         return self._send(task, None, True, parameters=parameters)
 
     def _send(self, task: Any, label: str | None, plain: bool, **arguments: Any) -> PrefectDaskFuture[Any]:
@@ -147,19 +141,9 @@ def _run(shared: tuple[str, bytes], label: str | None, plain: bool, **arguments:
             return asyncio.run(run_task_async(task, return_type="state", **arguments))
         if not plain:
             return run_task_sync(task, return_type="state", **arguments)
-        _QUIET.set(True)
-        task_run_id, parameters = arguments["task_run_id"], arguments["parameters"]
-        task_run = _create_task_run_locally(task, task_run_id, parameters)
-        return run_task_sync(task, task_run=task_run, parameters=parameters, return_type="state")
+        return run_plain(task, **arguments)
 
     return contextvars.copy_context().run(call)
-
-
-def _is_told(record: logging.LogRecord) -> bool:
-    return not (_QUIET.get() and record.levelno == logging.INFO and record.funcName == "log_finished_message")
-
-
-get_logger("prefect.task_runs").addFilter(_is_told)
 
 
 def _entered(key: str, pickled: bytes) -> tuple[contextvars.Context, Any]:

@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import time
 from typing import Any
+from uuid import UUID
 
 import pytest
 from prefect import flow, get_run_logger, tags, task
-from prefect.client.orchestration import get_client
+from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import FlowRunFilter, LogFilter
-from prefect.context import TagsContext
+from prefect.client.schemas.objects import State
+from prefect.context import FlowRunContext, TagsContext
+from prefect.states import Cancelled
 from prefect.task_runners import TaskRunner
 from prefect_dask import DaskTaskRunner
 
+from prefect_batch.flows.dask_mapper import dask_future
+from prefect_batch.flows.plain_run import TOLD_AFTER_SECONDS
 from prefect_batch.flows.task_runner import LeanDaskTaskRunner
 from prefect_batch.interfaces.local_server import LocalServer
 
+from .conftest import until
+
 TASK_RUNS = 13
+CLUSTER = {"n_workers": 1, "threads_per_worker": 2, "dashboard_address": ":0"}
 
 
 @task(task_run_name="double-{x}", tags=["mine"])
@@ -101,11 +109,51 @@ def observed(runner: TaskRunner[Any]) -> tuple[Any, Any, Any]:
 
 @pytest.mark.usefixtures("server")
 def test_parity() -> None:
-    cluster = {"n_workers": 1, "threads_per_worker": 2, "dashboard_address": ":0"}
-    stock = observed(DaskTaskRunner(cluster_kwargs=cluster))
-    lean = observed(LeanDaskTaskRunner(cluster_kwargs=cluster))
+    stock = observed(DaskTaskRunner(cluster_kwargs=CLUSTER))
+    lean = observed(LeanDaskTaskRunner(cluster_kwargs=CLUSTER))
     assert len(stock[1]) == TASK_RUNS
     assert lean == stock
+
+
+@task
+def quick() -> int:
+    get_run_logger().info("doubling")
+    return 2
+
+
+@task
+def slow() -> None:
+    time.sleep(2.5 * TOLD_AFTER_SECONDS)
+
+
+@task
+def withdrawn() -> State[Any]:
+    return Cancelled(message="nobody waits")
+
+
+@flow(task_runner=LeanDaskTaskRunner(cluster_kwargs=CLUSTER))
+def plainly() -> dict[UUID, str]:
+    runner: Any = FlowRunContext.get().task_runner  # pyright: ignore[reportOptionalMemberAccess]
+    futures = [runner.submit_plain(each, {}) for each in (quick, slow, broken, withdrawn)]
+    states = [dask_future(future).result() for future in futures]
+    assert states[0].data == 2
+    return {future.task_run_id: state.name for future, state in zip(futures, states, strict=True)}
+
+
+def test_a_plain_run_tells_of_running_if_it_takes_long_enough_and_of_its_end(client: SyncPrefectClient) -> None:
+    ended = plainly()
+    assert list(ended.values()) == ["Completed", "Completed", "Failed", "Cancelled"]
+
+    def told() -> list[list[str]] | None:
+        states = [[state.name for state in client.read_task_run_states(run)] for run in ended]
+        return states if all(states) else None
+
+    assert until("all states", told) == [["Completed"], ["Running", "Completed"], ["Failed"], ["Cancelled"]]
+    runs = [client.read_task_run(run) for run in ended]
+    assert len({run.flow_run_id for run in runs}) == 1 and runs[0].flow_run_id is not None
+    assert all(run.run_count == 1 and run.start_time and run.end_time for run in runs)
+    assert runs[1].total_run_time.total_seconds() >= 2 * TOLD_AFTER_SECONDS > runs[0].total_run_time.total_seconds()
+    assert runs[2].state is not None and "always" in (runs[2].state.message or "")
 
 
 def test_a_runner_that_is_not_started_refuses(server: LocalServer) -> None:
