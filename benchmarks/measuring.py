@@ -13,6 +13,8 @@ from pathlib import Path
 import psutil
 
 LIMIT_SECONDS = 1800
+REST_SECONDS, AT_REST = 300, 0.2
+"""How long a machine may take to come to rest, and the processor seconds a second of one that has."""
 
 
 class BenchmarkFailed(Exception):
@@ -38,6 +40,20 @@ def processor_seconds() -> float:
     """That the machine's processors have worked since it started."""
     times = psutil.cpu_times()
     return sum(getattr(times, name, 0.0) for name in ("user", "nice", "system", "irq", "softirq"))
+
+
+def at_rest() -> None:
+    """Return once the machine has nothing to do: a Prefect server goes on storing events after a run.
+
+    Raises BenchmarkFailed.
+    """
+    until = time.monotonic() + REST_SECONDS
+    while time.monotonic() < until:
+        busy = processor_seconds()
+        time.sleep(1)
+        if processor_seconds() - busy < AT_REST:
+            return
+    raise BenchmarkFailed(f"the machine did not come to rest within {REST_SECONDS} s: something else runs on it")
 
 
 def run(command: Sequence[str | Path], env: Mapping[str, str], folder: Path) -> tuple[Taken, str]:

@@ -42,6 +42,7 @@ def measure(bench: Bench) -> Result:
     counts = [bench.scaled(count, 10) for count in COUNTS]
     found: Result = {"stock": [], **{str(count): [] for count in counts}}
     for number in range(bench.repeat):
+        measuring.at_rest()
         stock, told = measuring.run(
             [bench.python("plain"), PEERS / "prefect_map.py", str(counts[0])], bench.ours.env, bench.work
         )

@@ -86,6 +86,7 @@ def _one(bench: Bench, name: str, workload: data.Workload, files: Path, model: P
     else:
         environment, script = CONTENDERS[name]
         command = [bench.python(environment), PEERS / script, workload.kind, files, model, out]
+    measuring.at_rest()
     taken, _ = measuring.run(command, bench.ours.env | {"PYTHONUNBUFFERED": "1"}, bench.work)
     if name != "mlflow":
         _check(name, workload, files, sum(_rows(path) for path in out.rglob("*.csv") if path.is_file()))

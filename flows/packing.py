@@ -36,7 +36,8 @@ def plan_job(job: Job, say: Callable[[str], None]) -> Plan:
     listed = _Listed(job.input.items())
     mini_batches = pack(listed, folders, job.settings, say)
     with _signs_of_life(listed, say):
-        return make_plan(job.folder, sources, mini_batches, remote=not all(folder.is_local for folder in folders))
+        remote = not all(folder.is_local for folder in folders)
+        return make_plan(job.folder, sources, mini_batches, remote, job.settings.parallelism)
 
 
 @dataclass

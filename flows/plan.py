@@ -22,6 +22,9 @@ from ..scoring.storage import Folder
 LINES, INDEX = "plan.jsonl", "plan.json"
 TASK_RUNS = 1000
 """At most so many shards a job: Prefect's event queue drops what comes beyond 10,000 events, two a task run."""
+SHARED, FEWEST, ROUNDS = 100, 250, 16
+"""More mini-batches than that share shards: so many each, in at least so many shards, and so many for each process that
+scores, lest some are still busy when others have nothing left to do. A task run costs as much as 20 mini-batches."""
 FILE_COST = 64 * 1024
 """What opening a file costs beside its bytes, in bytes: decides only what is scored first, and how shards are cut."""
 
@@ -96,7 +99,9 @@ class Plan(BaseModel):
             return None
 
 
-def make_plan(job: Folder, sources: list[Source], mini_batches: Iterable[list[Item]], remote: bool) -> Plan:
+def make_plan(
+    job: Folder, sources: list[Source], mini_batches: Iterable[list[Item]], remote: bool, parallelism: int = 1
+) -> Plan:
     """Write the mini-batches' items, and return the plan.
 
     Args:
@@ -104,9 +109,10 @@ def make_plan(job: Folder, sources: list[Source], mini_batches: Iterable[list[It
         sources: by Item.source.
         mini_batches: the items of each, in the order of the output.
         remote: whether a source lies elsewhere than on this machine.
+        parallelism: processes that score at the same time.
 
-    Up to 1,000 mini-batches have a shard each, so that each is a row in the UI; above that shards grow, each of about
-    the same cost.
+    Up to 1,000 mini-batches have a shard each, so that each is a row in the UI; more of them share 250 to 1,000 shards,
+    each of about the same cost.
     """
     job.remove(LINES)  # left by a run that was killed while it planned
     ends, counts, costs, pieces = array("Q"), array("Q"), array("Q"), 0
@@ -126,7 +132,7 @@ def make_plan(job: Folder, sources: list[Source], mini_batches: Iterable[list[It
         mini_batches=len(ends),
         pieces=pieces,
         remote=remote,
-        shards=list(_shards(ends, counts, costs)),
+        shards=list(_shards(ends, counts, costs, _shard_count(len(ends), parallelism))),
     )
     job.put(INDEX, plan.model_dump_json().encode())
     return plan
@@ -139,9 +145,14 @@ def _fields(item: Item) -> list[Any]:
     return [item.path, item.size, item.source] if item.source else [item.path, item.size]
 
 
-def _shards(ends: array[int], counts: array[int], costs: array[int]) -> Iterator[Shard]:
-    shards, upto = min(len(ends), TASK_RUNS), list(accumulate(costs))
-    first = 0
+def _shard_count(mini_batches: int, parallelism: int) -> int:
+    if mini_batches <= TASK_RUNS:
+        return mini_batches
+    return min(TASK_RUNS, max(mini_batches // SHARED, FEWEST, ROUNDS * parallelism))
+
+
+def _shards(ends: array[int], counts: array[int], costs: array[int], shards: int) -> Iterator[Shard]:
+    upto, first = list(accumulate(costs)), 0
     for number in range(shards):
         # At least one mini-batch for this shard, and for each that follows.
         last = min(

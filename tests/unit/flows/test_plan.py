@@ -47,7 +47,7 @@ def test_shards_cover_all_mini_batches_and_items_once_in_order(job: Folder, item
     plan = made(job, names(items), size)
     mini_batches = -(-items // size)
     assert (plan.items, plan.mini_batches, plan.staged, plan.unit) == (items, mini_batches, False, "files")
-    assert len(plan.shards) == min(mini_batches, 1000)
+    assert len(plan.shards) == (mini_batches if mini_batches <= 1000 else 250)
     if mini_batches <= 1000:
         assert all(shard.count == 1 for shard in plan.shards)
     counts = {shard.count for shard in plan.shards}
@@ -79,6 +79,18 @@ def test_items_come_back_as_they_were(job: Folder) -> None:
     assert (plan.items, plan.pieces, plan.staged, plan.unit) == (3, 1, True, "files and pieces")
 
 
+@pytest.mark.parametrize(
+    ("mini_batches", "parallelism", "shards"),
+    [(1001, 1, 250), (10_000, 2, 250), (10_000, 40, 640), (10_000, 500, 1000), (60_000, 2, 600), (120_000, 2, 1000)],
+)
+def test_more_than_a_thousand_mini_batches_share_shards(
+    job: Folder, mini_batches: int, parallelism: int, shards: int
+) -> None:
+    planned = ([Item(name, name, size=1)] for name in names(mini_batches))
+    plan = make_plan(job, [Source(reference="/data")], planned, remote=False, parallelism=parallelism)
+    assert len(plan.shards) == shards
+
+
 def test_shards_of_many_mini_batches_cost_about_the_same(job: Folder) -> None:
     """Log-normal sizes, as of real files: without regard to them some shards would cost many times others."""
     drawn = random.Random(7)
@@ -86,8 +98,8 @@ def test_shards_of_many_mini_batches_cost_about_the_same(job: Folder) -> None:
     plan = make_plan(job, [Source(reference="/data")], planned, remote=False)
     costs = sorted(shard.cost for shard in plan.shards)
     largest = max(item.size or 0 for [item] in planned)
-    assert len(costs) == 1000 and sum(costs) == sum((item.size or 0) + 65_536 for [item] in planned)
-    assert costs[-1] <= sum(costs) / 1000 + largest + 65_536
+    assert len(costs) == 250 and sum(costs) == sum((item.size or 0) + 65_536 for [item] in planned)
+    assert costs[-1] <= sum(costs) / 250 + largest + 65_536
     assert [m.items for m in read(job, plan)] == planned
 
 
@@ -95,7 +107,7 @@ def test_shards_of_many_mini_batches_cost_about_the_same(job: Folder) -> None:
 def test_one_heavy_mini_batch_leaves_every_shard_something(job: Folder, heavy: int) -> None:
     planned = [[Item(name, name, size=10**12 if at == heavy else 1)] for at, name in enumerate(names(3000))]
     plan = make_plan(job, [Source(reference="/data")], planned, remote=False)
-    assert len(plan.shards) == 1000 and all(shard.count >= 1 for shard in plan.shards)
+    assert len(plan.shards) == 250 and all(shard.count >= 1 for shard in plan.shards)
     assert sum(shard.count for shard in plan.shards) == 3000
 
 
@@ -128,14 +140,14 @@ def test_planning_again_after_it_was_broken_off(job: Folder) -> None:
 
 def test_names_of_shards(job: Folder) -> None:
     assert shard_name(made(job, names(3), 1).shards[2]) == "mini-batch 2"
-    assert shard_name(made(job, names(2500), 1).shards[1]) == "mini-batches 3-4"
+    assert shard_name(made(job, names(2500), 1).shards[1]) == "mini-batches 10-19"
 
 
 def test_pending_are_the_shards_that_lack_something(job: Folder) -> None:
     plan = made(job, names(2500), 1)
     assert list(pending(plan, set())) == plan.shards
     assert list(pending(plan, set(range(2500)))) == []
-    assert [shard.number for shard in pending(plan, set(range(2500)) - {3, 2499})] == [1, 999]
+    assert [shard.number for shard in pending(plan, set(range(2500)) - {3, 2499})] == [0, 249]
 
 
 def test_shards_that_cost_more_come_first() -> None:
