@@ -17,7 +17,7 @@ from distributed.core import Status
 from distributed.deploy.spec import ProcessInterface
 
 from ..scoring import forked
-from .local_kind import FORK_SERVER
+from .local_kind import FORK_SERVER, LOOPBACK
 
 _MODULE = "distributed.cli.dask_spec"
 _CLOSE_SECONDS = 5.0
@@ -33,14 +33,22 @@ class ForkedNode(ProcessInterface):
         name: of the worker.
         nthreads: of the worker.
         memory_limit: of the worker, as Dask has it.
+        host: that it listens on.
         options: of LocalCluster, for workers of other classes.
     """
 
     def __init__(
-        self, scheduler: str, name: Any = None, nthreads: int = 1, memory_limit: Any = 0, **options: Any
+        self,
+        scheduler: str,
+        name: Any = None,
+        nthreads: int = 1,
+        memory_limit: Any = 0,
+        host: str = LOOPBACK,
+        **options: Any,
     ) -> None:
         super().__init__(scheduler=scheduler, name=name)  # pyright: ignore[reportUnknownMemberType]
         worker = {"name": name, "nthreads": nthreads, "memory_limit": memory_limit, "dashboard": False}
+        worker |= {"host": host, "dashboard_address": f"{host}:0"}
         spec = json.dumps({"cls": "distributed.Worker", "opts": worker})
         self._command = [_MODULE, "--spec", spec, scheduler]
         self._process: forked.ForkedProcess | subprocess.Popen[bytes] | None = None

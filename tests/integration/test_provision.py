@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from prefect.client.orchestration import SyncPrefectClient
 from processes import is_running
@@ -76,6 +77,29 @@ def test_a_cluster_of_its_own(endpoints: Endpoints, compute: Make, pids: Callabl
     assert [count for _, count in usage.counts][-2:] == [2, 0]
     assert 0 < (usage.cost or 0) <= 2 * usage.seconds
     assert max(count for _, count in ended.summary["instances"]) == 2
+
+
+@pytest.mark.parametrize("files", [1, 4])
+def test_nobody_from_elsewhere_reaches_a_cluster_of_this_machine(
+    endpoints: Endpoints, pids: Callable[..., str], numbered_files: Files, tmp_path: Path, files: int
+):
+    """Who reaches a Dask worker may run code in it. One file needs no worker process of its own."""
+    here, go = tmp_path / "here", tmp_path / "go"
+    run = f"""
+    Path({str(here)!r}).write_text(str(worker_pid()))
+    while not os.path.exists({str(go)!r}):
+        time.sleep(0.05)
+    return mini_batch
+    """
+    job = endpoints.invoke(pids(f"provision-loopback-{files}", "local", run), numbered_files(files))
+    node = int(endpoints.until(job, "its script", lambda _: here.exists() and here.read_text()))
+    flow = endpoints.flow_pid(job)
+    sockets = [one for pid in {node, flow} for one in psutil.Process(pid).net_connections() if one.status == "LISTEN"]
+    go.touch()
+    assert endpoints.wait(job).state == "Completed"
+    assert (node == flow) == (files == 1)
+    assert sockets or files == 1
+    assert {one.laddr.ip for one in sockets} <= {"127.0.0.1"}
 
 
 def test_the_next_job_has_the_kept_cluster(
