@@ -11,8 +11,10 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from typing import TypeVar
 from uuid import UUID, uuid4
 
+import httpx
 from prefect.blocks.core import Block
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import BlockDocumentCreate
@@ -23,13 +25,15 @@ from pydantic import Field
 from . import store
 from .places import LEASE, Holder, KeptCluster, Ledger, Waiter
 
-__all__ = ["LEASE", "Holder", "KeptCluster", "Ledger", "Step", "Waiter", "change", "read", "server_now"]
+__all__ = ["LEASE", "Holder", "KeptCluster", "Ledger", "Step", "Waiter", "change", "patiently", "read", "server_now"]
 
 _WRITERS = 100
 """Changes that an entry remembers the writers of."""
 _SAME_CLOCK = timedelta(seconds=1.5)
 """The server tells its time in whole seconds."""
 _PAUSE = 0.05
+_PATIENCE = 600.0
+"""Seconds that a server may be away."""
 _ids: dict[str, tuple[UUID, UUID]] = {}
 _offsets: dict[str, timedelta] = {}
 
@@ -46,6 +50,7 @@ class ComputeLedger(Block):
     ledger: Ledger
 
 
+T = TypeVar("T")
 Step = Callable[[Ledger, datetime], Ledger]
 """From what is there and the server's time to what shall be there; may be called more than once."""
 
@@ -80,6 +85,25 @@ def change(client: SyncPrefectClient, compute: str, step: Step) -> Ledger:
             return entry.ledger
         attempt = min(attempt + 1, 8)
         time.sleep(random.uniform(0, _PAUSE * attempt))
+
+
+def patiently(call: Callable[[], T], say: Callable[[str], None]) -> T:
+    """What the call gives, as soon as the server answers; after ten minutes, raises what it raises.
+
+    Args:
+        call: reads or changes a ledger; may be called more than once.
+        say: receives why it is called again.
+    """
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            return call()
+        except (httpx.TransportError, PrefectHTTPStatusError) as error:
+            answered = isinstance(error, PrefectHTTPStatusError) and error.response.status_code < 500
+            if answered or time.monotonic() > deadline:
+                raise
+            say(str(error))
+            time.sleep(1)
 
 
 def server_now(client: SyncPrefectClient) -> datetime:

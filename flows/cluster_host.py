@@ -270,7 +270,7 @@ def main() -> None:
             raise SystemExit(1) from None
         try:
             try:
-                host.register(client, job)
+                ledger.patiently(lambda: host.register(client, job), logger.warning)
             except _DOWN as error:
                 _answer(reply, error=str(error))
                 raise SystemExit(1) from None

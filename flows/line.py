@@ -14,10 +14,9 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import TypeVar
 
-import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import FlowRun, StateType
-from prefect.exceptions import Pause, PrefectHTTPStatusError
+from prefect.exceptions import Pause
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
 from ..blocks import ledger
@@ -38,8 +37,6 @@ _TRY_SECONDS = 3.0
 """How long the first in the line waits in its process, as room may come at once."""
 _POLL_SECONDS = 0.5
 _CLOSE_SECONDS = 15.0
-_PATIENCE = 600.0
-"""Seconds that a server may be away while a job asks for its place."""
 
 
 class Place:
@@ -245,14 +242,5 @@ class _Arrival:
         raise Pause(state=state)
 
     def _patiently(self, call: Callable[[], T]) -> T:
-        """What the call gives, as soon as the server answers."""
-        deadline = time.monotonic() + _PATIENCE
-        while True:
-            try:
-                return call()
-            except (httpx.TransportError, PrefectHTTPStatusError) as error:
-                answered = isinstance(error, PrefectHTTPStatusError) and error.response.status_code < 500
-                if answered or time.monotonic() > deadline:
-                    raise
-                self.tell(f"Asks for a place on compute {self._compute.name!r} again: {error}")
-                time.sleep(1)
+        asks_again = f"Asks for a place on compute {self._compute.name!r} again: "
+        return ledger.patiently(call, lambda why: self.tell(asks_again + why))

@@ -5,10 +5,14 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import httpx
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from prefect.exceptions import PrefectHTTPStatusError
 
+from prefect_batch.blocks.ledger import patiently
 from prefect_batch.blocks.places import LEASE, KeptCluster, Ledger
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -240,3 +244,26 @@ class Cluster(RuleBasedStateMachine):
 
 TestCluster = Cluster.TestCase
 TestCluster.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+
+
+def answered(status: int) -> PrefectHTTPStatusError:
+    request = httpx.Request("DELETE", "http://server/api/block_documents/1")
+    return PrefectHTTPStatusError("answered", request=request, response=httpx.Response(status, request=request))
+
+
+def test_a_server_that_is_busy_or_away_is_asked_again(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    outcomes: list[Any] = [answered(503), httpx.ConnectError("refused"), "done"]
+
+    def call() -> str:
+        outcome = outcomes.pop(0)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    said: list[str] = []
+    assert patiently(call, said.append) == "done"
+    assert said == ["answered", "refused"]
+    outcomes[:] = [answered(409)]
+    with pytest.raises(PrefectHTTPStatusError):
+        patiently(call, said.append)
