@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import data
-from kept import Found, median_of, number
+from kept import Found, median_of, number, ratio_of
 from side_by_side import TITLES
 
 SIGNS = {"<": operator.lt, "≤": operator.le, "≥": operator.ge}
@@ -52,23 +52,16 @@ def _of(part: str, runs: dict[str, Any]) -> Iterator[Bar]:
 def _side_by_side(part: str, runs: dict[str, Any]) -> Iterator[Bar]:
     for peer in ("ray", "spark"):
         sign, limit = ("≤", 0.6) if part in TABLES else ("<", 1.0)
-        yield Bar(f"{part}: seconds against {TITLES[peer]}", _ratio(runs, peer, "wall"), sign, limit)
+        yield Bar(f"{part}: seconds against {TITLES[peer]}", ratio_of(runs, peer, "wall"), sign, limit)
     if part == "small":
-        yield Bar(f"{part}: seconds against {TITLES['prefect']}", _ratio(runs, "prefect", "wall"), "≤", 0.2)
+        yield Bar(f"{part}: seconds against {TITLES['prefect']}", ratio_of(runs, "prefect", "wall"), "≤", 0.2)
     if part in ("files", "parquet", "large"):
-        ratio = _ratio(runs, "dask", "scoring")
+        ratio = ratio_of(runs, "dask", "scoring")
         yield Bar(f"{part}: scoring phase against {TITLES['dask']}", ratio, "≤", 1.1)
     if part == "large":
-        ratio = _ratio(runs, "loop", "scoring")
+        ratio = ratio_of(runs, "loop", "scoring")
         two = None if ratio is None else 0.5 / ratio
         yield Bar(f"{part}: efficiency of two workers, scoring phase against half the loop's", two, "≥", 0.9)
-
-
-def _ratio(runs: dict[str, Any], peer: str, what: str) -> float | None:
-    """What part of the peer's time ours is."""
-    if not runs.get(peer):
-        return None
-    return median_of(runs["ours"], what) / median_of(runs[peer], what)
 
 
 def _mini_batches(runs: dict[str, Any]) -> Iterator[Bar]:

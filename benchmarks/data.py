@@ -111,16 +111,25 @@ WORKLOADS = [
 ]
 
 
-def made(folder: Path, workload: Workload, share: float) -> Path:
-    """The folder with a workload's files, which are made at the first time."""
-    path = folder / f"{workload.name}-{share:g}"
+def made_once(path: Path, fill: Callable[[Path], None]) -> Path:
+    """The folder of that path, filled at the first time; what was broken off is begun anew."""
     if not path.exists():
         temporary = path.with_suffix(".tmp")
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
-        workload.make(temporary, share)
+        fill(temporary)
         temporary.rename(path)
     return path
+
+
+def made(folder: Path, workload: Workload, share: float) -> Path:
+    """The folder with a workload's files."""
+    return made_once(folder / f"{workload.name}-{share:g}", lambda path: workload.make(path, share))
+
+
+def one_csv_file(folder: Path, name: str, rows: int) -> Path:
+    """A folder with one CSV file of so many rows."""
+    return made_once(folder / name, lambda path: numbers(rows, 0).to_csv(path / "all.csv", index=False))
 
 
 def boosting_model(folder: Path, trees: int = 100) -> Path:
@@ -149,12 +158,13 @@ def boosting_model(folder: Path, trees: int = 100) -> Path:
 
 def image_model(folder: Path) -> Path:
     """A folder with `model.onnx`: a small convolutional network, untrained, as only its arithmetic matters."""
+    return made_once(folder / "images-model", _save_image_model)
+
+
+def _save_image_model(folder: Path) -> None:
     import numpy as np
     from onnx import TensorProto, helper, numpy_helper, save
 
-    path = folder / "images-model"
-    if path.exists():
-        return path
     random = np.random.default_rng(3)
 
     def weights(name: str, *shape: int) -> Any:
@@ -178,9 +188,5 @@ def image_model(folder: Path) -> Path:
         [weights("w1", 16, 3, 3, 3), weights("w2", 32, 16, 3, 3), weights("w3", 32, CLASSES)],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
-    temporary = path.with_suffix(".tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    save(model, str(temporary / "model.onnx"))
-    (temporary / "labels.json").write_text(json.dumps([f"class-{number}" for number in range(CLASSES)]))
-    return temporary.rename(path)
+    save(model, str(folder / "model.onnx"))
+    (folder / "labels.json").write_text(json.dumps([f"class-{number}" for number in range(CLASSES)]))

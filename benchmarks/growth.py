@@ -43,7 +43,7 @@ def rows(bench: Bench) -> Result:
     """One CSV file, cut into pieces of 16 MB, scored by the boosting model."""
     settings = {"mini_batch_size": "16MB", "max_concurrency_per_instance": 2}
     bench.ours.deploy("longer", {"model": str(data.boosting_model(bench.cache)), "settings": settings})
-    return _grown(bench, "longer", "rows", ROWS, _csv_file)
+    return _grown(bench, "longer", "rows", ROWS, _one_csv_file)
 
 
 def workers(bench: Bench) -> Result:
@@ -98,17 +98,10 @@ def _rounds(bench: Bench, what: str, sizes: list[int], job: Callable[[int, Path]
     return found
 
 
+def _one_csv_file(folder: Path, count: int) -> Path:
+    return data.one_csv_file(folder, f"rows-{count}", count)
+
+
 def _complete(expected: int, seen: int, summary: dict[str, Any]) -> None:
     if seen != expected or summary["succeeded"] != summary["items"]:
         raise BenchmarkFailed(f"{expected} were expected: {summary}")
-
-
-def _csv_file(folder: Path, count: int) -> Path:
-    """A folder with one file of so many rows, made at the first time."""
-    path = folder / f"rows-{count}"
-    if not path.exists():
-        temporary = path.with_suffix(".tmp")
-        temporary.mkdir(parents=True, exist_ok=True)
-        data.numbers(count, 0).to_csv(temporary / "all.csv", index=False)
-        temporary.rename(path)
-    return path

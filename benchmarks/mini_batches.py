@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
+import data
 import measuring
 from bench import PEERS, Bench, Result
 from measuring import BenchmarkFailed
@@ -17,16 +17,13 @@ COUNTS = [1000, 10_000, 100_000]
 
 
 def empty_files(folder: Path, count: int) -> Path:
-    """A folder with so many empty files, made at the first time."""
-    path = folder / f"empty-{count}"
-    if not path.exists():
-        temporary = path.with_suffix(".tmp")
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
+    """A folder with so many empty files."""
+
+    def fill(path: Path) -> None:
         for number in range(count):
-            (temporary / f"{number:06d}").touch()
-        temporary.rename(path)
-    return path
+            (path / f"{number:06d}").touch()
+
+    return data.made_once(folder / f"empty-{count}", fill)
 
 
 def deploy(bench: Bench, endpoint: str, script: str = NOTHING, **settings: Any) -> None:

@@ -18,10 +18,9 @@ from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from prefect_batch.interfaces.local_server import LocalServer
+from prefect_batch.scoring.supervisor import ONE_THREAD
 
 BIN = Path(sys.executable).parent
-THREADS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-"""For all contenders: two processes of one thread each on two processors."""
 
 
 def plain_environment(home: Path) -> dict[str, str]:
@@ -29,7 +28,8 @@ def plain_environment(home: Path) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "MLFLOW_"))}
     own = {"PREFECT_HOME": str(home), "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"}
     found = {"PYTHONPATH": str(Path(__file__).parent / "synthetic"), "MLFLOW_DISABLE_TELEMETRY": "true"}
-    return kept | own | THREADS | found
+    # For all contenders: two processes of one thread each on two processors.
+    return kept | own | ONE_THREAD | found
 
 
 class Ours:

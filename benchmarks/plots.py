@@ -10,7 +10,7 @@ from typing import Any
 import data
 import matplotlib as mpl
 import numpy as np
-from kept import Found, median_of, number, read, values_of
+from kept import Found, fastest_first, median_of, number, ratio_of, read, values_of
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from report import OVERVIEW
@@ -78,7 +78,7 @@ def _spread(runs: list[dict[str, Any]], what: str) -> tuple[float, float, float]
 
 def _bars(workload: data.Workload, found: dict[str, Any], folder: Path) -> None:
     """Seconds beside processor seconds, the fastest on top."""
-    names = sorted((name for name in found if found[name]), key=lambda name: median_of(found[name], "wall"))
+    names = fastest_first(found)
     with _drawn(folder / f"{workload.name}.svg", 1.3 + 0.55 * len(names)) as axes:
         for offset, what, label, colour in ((-0.2, "wall", "seconds", WALL), (0.2, "busy", "processor seconds", BUSY)):
             middle, below, above = np.array([_spread(found[name], what) for name in names]).T
@@ -102,9 +102,9 @@ def _overview(found: dict[str, dict[str, Any]], folder: Path) -> None:
     with _drawn(folder / f"{OVERVIEW}.svg", 1.6 + 0.5 * len(found)) as axes:
         for peer, (colour, marker) in PEERS.items():
             points = [
-                (median_of(runs["ours"], "wall") / median_of(runs[peer], "wall"), row)
+                (ratio, row)
                 for row, runs in enumerate(found.values())
-                if runs.get(peer)
+                if (ratio := ratio_of(runs, peer, "wall")) is not None
             ]
             if points:
                 axes.plot(*zip(*points, strict=True), marker, color=colour, markersize=8, label=TITLES[peer])

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import data
-from kept import median_of, number, values_of
+from kept import fastest_first, median_of, number, ratio_of, values_of
 from side_by_side import TITLES
 
 Runs = list[dict[str, Any]]
@@ -49,11 +49,10 @@ def _phase(runs: Runs) -> list[str]:
 
 
 def _side_by_side(found: dict[str, Any]) -> list[str]:
-    ours = median_of(found["ours"], "wall")
-    measured = sorted((name for name in found if found[name]), key=lambda name: median_of(found[name], "wall"))
     rows = [
-        [TITLES[name], *_measured(found[name]), "" if name == "ours" else number(ours / median_of(found[name], "wall"))]
-        for name in measured
+        [TITLES[name], *_measured(found[name]), "" if name == "ours" else number(ratio)]
+        for name in fastest_first(found)
+        if (ratio := ratio_of(found, name, "wall")) is not None
     ]
     rows += [[TITLES[name], "not run", "", "", "", ""] for name in ("ray", "spark") if not found.get(name)]
     return [table(["Contender", *MEASURED, "Ours takes, of that"], rows)]
@@ -168,7 +167,7 @@ SECTIONS: dict[str, Section] = {
     "mini_batches": Section(
         "Mini-batches",
         "What a mini-batch costs beside its scoring: empty files, scored by a no-op, one a mini-batch. Up to 1,000 of "
-        "them have a task run each; more of them share 1,000, a shard each. Prefect's own map is `task.map` over its "
+        "them have a task run each; more of them share 250 to 1,000. Prefect's own map is `task.map` over its "
         "`DaskTaskRunner`, with a task that does nothing; its scoring phase is the map alone.",
         _mini_batches,
     ),

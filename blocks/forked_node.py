@@ -69,7 +69,7 @@ class ForkedNode(ProcessInterface):
         environment = os.environ | {"DASK_INTERNAL_INHERIT_CONFIG": config}
         with Path(os.devnull).open("rb") as nothing:
             fds = [nothing.fileno(), 1, 2]
-            process = forked.fork(os.environ.get(FORK_SERVER, ""), self._command, environment, str(Path.cwd()), fds)
+            process = forked.fork(os.environ.get(FORK_SERVER), self._command, environment, str(Path.cwd()), fds)
         return process or subprocess.Popen(
             [sys.executable, "-P", "-m", "prefect_batch.scoring.tether", "-m", *self._command],
             env=environment,

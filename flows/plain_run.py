@@ -65,9 +65,8 @@ class _PlainRun(SyncTaskRunEngine[..., Any]):
         state.state_details.task_run_id, state.state_details.flow_run_id = run.id, run.flow_run_id
         run.state, run.state_id, run.state_type, run.state_name = state, state.id, state.type, state.name
         run.run_count += 1
-        # In this context: it says of which flow run the event is.
-        call = (copy_context().run, (self._tell, run, before, state))
-        self._timer = threading.Timer(TOLD_AFTER_SECONDS, *call)
+        # In this context, which says of which flow run the event is.
+        self._timer = threading.Timer(TOLD_AFTER_SECONDS, copy_context().run, (self._tell, run, before, state))
         self._timer.daemon = True
         self._timer.start()
         return state

@@ -137,11 +137,11 @@ def _run(shared: tuple[str, bytes], label: str | None, plain: bool, **arguments:
         for variable, value in entered.items():
             variable.set(value)
         LABEL.set(label)
+        if plain:
+            return run_plain(task, **arguments)
         if task.isasync:
             return asyncio.run(run_task_async(task, return_type="state", **arguments))
-        if not plain:
-            return run_task_sync(task, return_type="state", **arguments)
-        return run_plain(task, **arguments)
+        return run_task_sync(task, return_type="state", **arguments)
 
     return contextvars.copy_context().run(call)
 

@@ -83,8 +83,11 @@ def fork_servers() -> Generator[None]:
         return
     folder = tempfile.mkdtemp(prefix="prefect-batch-")  # which they remove
     with contextlib.ExitStack() as tethers:
-        for variable, modules in ((FLOW_FORK_SERVER, _FLOWS), (SCORING_FORK_SERVER, _SCORING)):
-            path = str(Path(folder) / variable.rsplit("_", 3)[1].lower())
+        for name, variable, modules in (
+            ("flow", FLOW_FORK_SERVER, _FLOWS),
+            ("scoring", SCORING_FORK_SERVER, _SCORING),
+        ):
+            path = str(Path(folder) / name)
             server = subprocess.Popen(
                 [sys.executable, "-P", "-m", "prefect_batch.scoring.fork_server", path, *modules],
                 env=os.environ | _NO_THREADS | {"PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"},

@@ -59,17 +59,19 @@ class ForkedProcess:
 
 
 def fork(
-    server: str, command: list[str], environment: dict[str, str], folder: str, fds: list[int]
+    server: str | None, command: list[str], environment: dict[str, str], folder: str, fds: list[int]
 ) -> ForkedProcess | None:
     """A process of the fork server that has its socket there; None where there is none, or it does not answer.
 
     Args:
-        server: path of the socket.
+        server: path of the socket, if there is one.
         command: a module and its arguments.
         environment: all its variables.
         folder: that it starts in.
         fds: its stdin, stdout and stderr; others get numbers of their own, which are appended to the arguments.
     """
+    if server is None:
+        return None
     request = json.dumps({"command": command, "environment": environment, "folder": folder}).encode()
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:

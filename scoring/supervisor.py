@@ -218,10 +218,8 @@ class _Child:
             read, written = pipe(theirs, theirs)
             nothing = theirs.enter_context(Path(os.devnull).open("rb")).fileno()
             fds = [requests, replies, lifeline]
-            self._process = (
-                forked.fork(fork_server, [_MODULE], environment, str(Path.cwd()), [nothing, written, written, *fds])
-                if fork_server is not None
-                else None
+            self._process = forked.fork(
+                fork_server, [_MODULE], environment, str(Path.cwd()), [nothing, written, written, *fds]
             ) or subprocess.Popen(
                 [*command, *map(str, fds)],
                 pass_fds=fds,
