@@ -68,8 +68,13 @@ def _section(part: str, result: Found, several: bool) -> list[str]:
 
 def _when(result: Found, several: bool) -> str:
     load = re.search(r"load ([\d.]+)", result["machine"])
-    rounds = f"{result['repeat']} round{'s' * (result['repeat'] != 1)}"
-    facts = [result["date"], rounds, *([f"load of the machine before: {load[1]}"] if load else [])]
+    by_size = [runs for runs in result["found"].values() if isinstance(runs, list)]
+    count = max(map(len, by_size), default=result["repeat"])
+    facts = [
+        result["date"],
+        f"{count} round{'s' * (count != 1)}",
+        *([f"load of the machine before: {load[1]}"] if load else []),
+    ]
     lines = [f"{', '.join(facts)}.", *([_machine(result)] if several else [])]
     lines += [f"Without {TITLES.get(name, name)}: {why}." for name, why in result.get("left_out", {}).items()]
     return " ".join(lines)

@@ -29,6 +29,8 @@ TITLES = {
     "spark": "Spark",
     "mlflow": "mlflow models predict",
 }
+SELDOM = {("images", "prefect")}
+"""What takes so long, nine minutes, that it is run in the last round only."""
 SCRIPT = """
 import json, os
 from pathlib import Path
@@ -38,7 +40,7 @@ from images import classify, session
 
 def init():
     global network
-    network = session(Path(os.environ["AZUREML_MODEL_DIR"]))
+    network = session(Path(os.environ["AZUREML_MODEL_DIR"]) / "images-model")
 
 
 def run(mini_batch):
@@ -48,7 +50,7 @@ def run(mini_batch):
 
 
 def measure(bench: Bench, workload: data.Workload) -> Result:
-    """Runs of each contender, interleaved: one of each, again and again."""
+    """Runs of each contender, interleaved: one of each, again and again; of what is SELDOM run, one."""
     files = data.made(bench.cache, workload, bench.share)
     model = data.image_model(bench.cache) if workload.kind == "images" else data.boosting_model(bench.cache)
     _deploy(bench, workload, model)
@@ -56,6 +58,8 @@ def measure(bench: Bench, workload: data.Workload) -> Result:
     runs: dict[str, list[dict[str, Any]]] = {name: [] for name in contenders}
     for number in range(bench.repeat):
         for name in contenders:
+            if (workload.name, name) in SELDOM and number < bench.repeat - 1:
+                continue
             taken = _one(bench, name, workload, files, model)
             runs[name].append(taken.plain())
             bench.say(f"{workload.name} {number + 1}/{bench.repeat} {name}: {taken.wall:.1f} s, {taken.busy:.1f} busy")
