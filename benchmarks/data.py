@@ -127,9 +127,9 @@ def made(folder: Path, workload: Workload, share: float) -> Path:
     return made_once(folder / f"{workload.name}-{share:g}", lambda path: workload.make(path, share))
 
 
-def one_csv_file(folder: Path, name: str, rows: int) -> Path:
+def one_csv_file(folder: Path, rows: int) -> Path:
     """A folder with one CSV file of so many rows."""
-    return made_once(folder / name, lambda path: numbers(rows, 0).to_csv(path / "all.csv", index=False))
+    return made_once(folder / f"rows-{rows}", lambda path: numbers(rows, 0).to_csv(path / "all.csv", index=False))
 
 
 def boosting_model(folder: Path, trees: int = 100) -> Path:

@@ -12,7 +12,7 @@ from prefect.client.orchestration import get_client
 
 def measure(bench: Bench) -> Result:
     """Seconds of each part, of jobs one after the other; the first one is not counted."""
-    folder = data.one_csv_file(bench.cache, "five-rows", 5)
+    folder = data.one_csv_file(bench.cache, 5)
     settings = {"max_concurrency_per_instance": 2}
     bench.ours.deploy("five", {"model": str(data.boosting_model(bench.cache)), "settings": settings})
     found: list[dict[str, float]] = []

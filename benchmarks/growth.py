@@ -43,7 +43,7 @@ def rows(bench: Bench) -> Result:
     """One CSV file, cut into pieces of 16 MB, scored by the boosting model."""
     settings = {"mini_batch_size": "16MB", "max_concurrency_per_instance": 2}
     bench.ours.deploy("longer", {"model": str(data.boosting_model(bench.cache)), "settings": settings})
-    return _grown(bench, "longer", "rows", ROWS, _one_csv_file)
+    return _grown(bench, "longer", "rows", ROWS, data.one_csv_file)
 
 
 def workers(bench: Bench) -> Result:
@@ -96,10 +96,6 @@ def _rounds(bench: Bench, what: str, sizes: list[int], job: Callable[[int, Path]
                 f"{size} {what} {number + 1}/{bench.repeat}: {taken.wall:.1f} s, scoring {taken.scoring or 0:.2f} s"
             )
     return found
-
-
-def _one_csv_file(folder: Path, count: int) -> Path:
-    return data.one_csv_file(folder, f"rows-{count}", count)
 
 
 def _complete(expected: int, seen: int, summary: dict[str, Any]) -> None:

@@ -115,7 +115,9 @@ class _Host:
             )
 
     def register(self, client: SyncPrefectClient, job: str | None) -> None:
-        """Enter the cluster into the ledger, as the job's."""
+        """Enter the cluster into the ledger, as the job's. Raises InterruptedError once this process is to end."""
+        if self._stop.is_set():  # nobody is to ask a server that is away for long after that
+            raise InterruptedError("the process of the cluster was ended while it started")
         ledger.change(
             client,
             self._compute.name,
