@@ -99,7 +99,14 @@ def check_free(record: Folder, name: str, location: Location, is_file: bool) -> 
 
     Raises AlreadyExists.
     """
-    _check_free(name, location, is_file, _ours(_entries(record), name))
+    entries = _entries(record)
+    while True:
+        try:
+            return _check_free(name, location, is_file, _ours(entries, name))
+        except AlreadyExists:
+            seen, entries = entries, _entries(record)
+            if len(entries) == len(seen):
+                raise  # else what lies there may be of an attempt that has begun since
 
 
 def _check_free(name: str, location: Location, is_file: bool, ours: set[str]) -> None:
@@ -217,8 +224,13 @@ class _Commit:
                     raise JobReleased
                 waited += _LOOK_SECONDS
                 continue
-            for name, staged in self._outputs.items():
-                _check_free(name, staged.location, staged.is_file, _ours(self._earlier, name))
+            try:
+                for name, staged in self._outputs.items():
+                    _check_free(name, staged.location, staged.is_file, _ours(self._earlier, name))
+            except AlreadyExists:
+                if not self._is_overtaken():
+                    raise
+                continue  # what lies there may be of the attempt that has entered itself since
             if self._append(self._entry):
                 return None
 

@@ -153,6 +153,25 @@ def what_is_not_ours_stays(at: Place, monkeypatch: pytest.MonkeyPatch) -> None:
             commits.check_free(at.record, "b", at.location("b"), is_file=False)
 
 
+def one_that_ends_between_two_looks(at: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What another attempt puts in place after the entries were read is not taken for a stranger's."""
+    method: Callable[..., Any] = commits._check_free  # pyright: ignore[reportPrivateUsage]
+    again = Place(f"{at.root}/again", at.scratch / "again")
+    faster: list[Place] = []
+
+    def after_another(*arguments: Any) -> None:
+        while faster:
+            faster.pop().commit("fast", ["x"])
+        method(*arguments)
+
+    monkeypatch.setattr(commits, "_check_free", after_another)
+    faster.append(at)
+    assert at.commit("slow", ["x"]).message == "fast"
+    faster.append(again)
+    commits.check_free(again.record, "a", again.location("a"), is_file=False)
+    assert at.held() == again.held() == {"a/x": "fast", "b/x": "fast"}
+
+
 def two_jobs_with_one_folder(at: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both have found it free; nothing of one that ends lies among the files of the other."""
     other = Place(at.root, at.scratch / "other")

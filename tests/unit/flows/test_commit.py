@@ -44,6 +44,10 @@ def test_what_is_not_ours_stays(at: Place, monkeypatch: pytest.MonkeyPatch) -> N
     commit_cases.what_is_not_ours_stays(at, monkeypatch)
 
 
+def test_one_that_ends_between_two_looks(at: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    commit_cases.one_that_ends_between_two_looks(at, monkeypatch)
+
+
 def test_two_jobs_with_one_folder(at: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     commit_cases.two_jobs_with_one_folder(at, monkeypatch)
 
