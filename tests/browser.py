@@ -18,13 +18,12 @@ from pathlib import Path
 from uuid import UUID
 
 from playwright.sync_api import Locator, Page, Request, Route, expect, sync_playwright
-from playwright.sync_api import TimeoutError as PlaywrightTimeout
 from storage_servers import Unavailable
 
 INSTALL_SECONDS = 300.0
 ACTION_SECONDS, JOB_SECONDS = 60.0, 180.0
 """How long the page may take to show what is asked for, and a job to come that far."""
-LOOK_SECONDS = 4.0
+LOOK_SECONDS = 0.5
 CLICK_SECONDS = 5.0
 """Between what the form hears of its values and what it then asks for: at once, were the machine not busy."""
 FLAGS = [
@@ -170,7 +169,7 @@ class RunPage:
     """The page of a run, with its artifacts."""
 
     def __init__(self, page: Page, run: str) -> None:
-        self.page = page
+        self.page, self._run = page, run
         page.goto(f"/v2/runs/flow-run/{run}?tab=Artifacts")
 
     def expect_state(self, name: str) -> None:
@@ -178,15 +177,24 @@ class RunPage:
         expect(self.page.get_by_text(name, exact=True).first).to_be_visible(timeout=JOB_SECONDS * 1000)
 
     def expect_artifact(self, text: str | re.Pattern[str]) -> None:
-        """Wait for one with a text in its card; an open page does not look for new ones."""
+        """Wait for one with a text in its card.
+
+        An open page does not look for new ones. It is loaded again only when the server has one: a page that is left
+        breaks off what it asked for, and each time the server may stand still for a minute.
+        """
+        pattern = re.compile(re.escape(text)) if isinstance(text, str) else text
         deadline = time.monotonic() + JOB_SECONDS
-        card = self.page.get_by_text(text)
-        while time.monotonic() < deadline:
-            with contextlib.suppress(PlaywrightTimeout):
-                card.first.wait_for(timeout=LOOK_SECONDS * 1000)
-                return
-            self.page.reload()
-        raise AssertionError(f"no artifact says {text!r}: {self.page.inner_text('body')}")
+        while not any(map(pattern.search, told := self._told())):
+            assert time.monotonic() < deadline, f"no artifact says {text!r}: {told}"
+            self.page.wait_for_timeout(LOOK_SECONDS * 1000)
+        self.page.reload()
+        expect(self.page.get_by_text(text).first).to_be_visible(timeout=ACTION_SECONDS * 1000)
+
+    def _told(self) -> list[str]:
+        """What the run's artifacts say beside their data."""
+        of_run = {"artifacts": {"flow_run_id": {"any_": [self._run]}}}
+        answer = self.page.request.post("/api/artifacts/filter", data=of_run)
+        return [artifact["description"] or "" for artifact in answer.json()] if answer.ok else []
 
     @property
     def artifacts(self) -> list[str]:
