@@ -35,7 +35,7 @@ def held(server: LocalServer, script_deployment: Callable[..., Path], tmp_path: 
     name, gate = f"held-{uuid.uuid4().hex[:8]}", tmp_path / "gate"
     with get_client(sync_client=True) as client:
         catalog.create_endpoint(client, BatchEndpoint(name=name))
-        deployment = script_deployment(HELD.format(gate=str(gate)), name="held")
+        deployment = script_deployment(HELD.format(gate=str(gate)), name="held", retry_settings="{timeout: 600}")
         catalog.create_deployment(client, deployment, endpoint=name, set_default=True)
     yield name
     gate.touch()

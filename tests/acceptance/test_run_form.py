@@ -112,7 +112,8 @@ def test_a_model_is_called_from_its_form(
     open_form: Open, make: Make, script_deployment: Write, numbered_files: Files, tmp_path: Path
 ):
     gate, out = tmp_path / "gate", tmp_path / "out"
-    name = make(script_deployment(NAMES, name="good"), script_deployment(HELD.format(gate=str(gate)), name="held"))
+    held = script_deployment(HELD.format(gate=str(gate)), name="held", retry_settings="{timeout: 600}")
+    name = make(script_deployment(NAMES, name="good"), held)
     form = open_form(name)
     fields = [label.removesuffix(" (Optional)") for label in form.labels]
     assert fields[1:6] == ["input", "outputs", "score", "deployment", "settings"] and "endpoint" not in fields

@@ -75,8 +75,8 @@ def test_a_job_on_two_hosts(
         time.sleep(0.05)
     return [me for _ in mini_batch]
     """
-    path = script_deployment(run, mini_batch_size=1, instance_count=2, max_concurrency_per_instance=1)
-    path.write_text(path.read_text() + "compute: ssh-pair\n")
+    settings = {"mini_batch_size": 1, "instance_count": 2, "max_concurrency_per_instance": 1}
+    path = script_deployment(run, compute="ssh-pair", retry_settings="{timeout: 300}", **settings)
     endpoints.deploy(path, "ssh-pair")
     ended = endpoints.run("ssh-pair", numbered_files(6))
     assert ended.state == "Completed", ended.message
