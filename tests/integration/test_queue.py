@@ -91,9 +91,8 @@ class Queue:
         self.deployment = client.create_deployment(
             flow_id=client.create_flow_from_name("hold"),
             name=name,
-            entrypoint="hold.py:hold",
-            path=str(folder),
-            pull_steps=[],
+            entrypoint=f"{folder / 'hold.py'}:hold",
+            pull_steps=[],  # with a path, Prefect would copy the folder to where the worker was started
             work_pool_name=WORK_POOL,
         )
 
