@@ -99,21 +99,20 @@ def check_free(record: Folder, name: str, location: Location, is_file: bool) -> 
 
     Raises AlreadyExists.
     """
-    entries = _entries(record)
-    while True:
-        try:
-            return _check_free(name, location, is_file, _ours(entries, name))
-        except AlreadyExists:
-            seen, entries = entries, _entries(record)
-            if len(entries) == len(seen):
-                raise  # else what lies there may be of an attempt that has begun since
+    _check_free(record, _entries(record), name, location, is_file)
 
 
-def _check_free(name: str, location: Location, is_file: bool, ours: set[str]) -> None:
-    place, tops = location.open(), {file.split("/")[0] for file in ours}
-    taken = not ours and place.exists() if is_file else bool(set(_names(place)) - tops)
-    if taken:
-        raise _in_the_way(name, location)
+def _check_free(record: Folder, entries: list[_Entry], name: str, location: Location, is_file: bool) -> None:
+    """As check_free(); attempts that have begun since the entries were read are known by another look at the record."""
+    while _is_taken(location.open(), is_file, _ours(entries, name)):
+        seen, entries = len(entries), _entries(record)
+        if len(entries) == seen:
+            raise _in_the_way(name, location)
+
+
+def _is_taken(place: Folder, is_file: bool, ours: set[str]) -> bool:
+    tops = {file.split("/")[0] for file in ours}
+    return not ours and place.exists() if is_file else bool(set(_names(place)) - tops)
 
 
 def _ours(entries: list[_Entry], name: str) -> set[str]:
@@ -224,13 +223,8 @@ class _Commit:
                     raise JobReleased
                 waited += _LOOK_SECONDS
                 continue
-            try:
-                for name, staged in self._outputs.items():
-                    _check_free(name, staged.location, staged.is_file, _ours(self._earlier, name))
-            except AlreadyExists:
-                if not self._is_overtaken():
-                    raise
-                continue  # what lies there may be of the attempt that has entered itself since
+            for name, staged in self._outputs.items():
+                _check_free(self._record, self._earlier, name, staged.location, staged.is_file)
             if self._append(self._entry):
                 return None
 
