@@ -33,7 +33,6 @@ _SAME_CLOCK = timedelta(seconds=1.5)
 """The server tells its time in whole seconds."""
 _PAUSE = 0.05
 _PATIENCE = 600.0
-"""Seconds that a server may be away."""
 _ids: dict[str, tuple[UUID, UUID]] = {}
 _offsets: dict[str, timedelta] = {}
 
@@ -87,14 +86,15 @@ def change(client: SyncPrefectClient, compute: str, step: Step) -> Ledger:
         time.sleep(random.uniform(0, _PAUSE * attempt))
 
 
-def patiently(call: Callable[[], T], say: Callable[[str], None]) -> T:
-    """What the call gives, as soon as the server answers; after ten minutes, raises what it raises.
+def patiently(call: Callable[[], T], say: Callable[[str], None], seconds: float = _PATIENCE) -> T:
+    """What the call gives, as soon as the server answers; after that time, raises what it raises.
 
     Args:
         call: reads or changes a ledger; may be called more than once.
         say: receives why it is called again.
+        seconds: that the server may be away.
     """
-    deadline = time.monotonic() + _PATIENCE
+    deadline = time.monotonic() + seconds
     while True:
         try:
             return call()

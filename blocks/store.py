@@ -91,7 +91,16 @@ def delete(kind: type[Block], name: str, client: SyncPrefectClient) -> None:
 
 def registered(kind: type[Block], client: SyncPrefectClient) -> tuple[UUID, UUID]:
     """Ids of the kind and of its schema, made known to the server if need be."""
-    kind.register_type_and_schema(client=client)  # pyright: ignore[reportArgumentType]
+    for attempt in range(3):  # somebody else may be making known the kind, then its schema, at this moment
+        try:
+            kind.register_type_and_schema(client=client)  # pyright: ignore[reportArgumentType]
+            break
+        except ObjectAlreadyExists:
+            if attempt == 2:
+                raise
+        except PrefectHTTPStatusError as error:
+            if attempt == 2 or error.response.status_code != 409:
+                raise
     type_id, schema_id = kind._block_type_id, kind._block_schema_id  # pyright: ignore[reportPrivateUsage]
     assert type_id is not None and schema_id is not None  # registering sets both
     return type_id, schema_id

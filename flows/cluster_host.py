@@ -151,13 +151,14 @@ class _Host:
 
     def close(self, client: SyncPrefectClient) -> None:
         """End the cluster, then its entry. Nobody is given it meanwhile."""
-        self._enter(client, lambda held, _: held.with_leaving([self._id]))
+        self._enter(client, lambda held, _: held.with_leaving([self._id]), seconds=0)
         self.cluster.close()
-        self._enter(client, lambda held, _: held.without_kept(self._id))
+        lapses = self._renewed + LEASE.total_seconds()
+        self._enter(client, lambda held, _: held.without_kept(self._id), seconds=lapses - time.monotonic())
 
-    def _enter(self, client: SyncPrefectClient, step: ledger.Step) -> None:
+    def _enter(self, client: SyncPrefectClient, step: ledger.Step, seconds: float) -> None:
         try:
-            ledger.change(client, self._compute.name, step)
+            ledger.patiently(lambda: ledger.change(client, self._compute.name, step), logger.warning, seconds)
         except _DOWN as error:  # it is not renewed any more, and lapses
             logger.warning("The entry of this cluster could not be changed: %s", error)
 

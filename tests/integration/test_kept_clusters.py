@@ -57,7 +57,8 @@ def patient(endpoints: Endpoints, script_deployment: Callable[..., Path], tmp_pa
             time.sleep(0.05)
         return [worker_pid() for _ in mini_batch]
         """
-        endpoints.deploy(script_deployment(run, compute=f"azureml:{compute}", mini_batch_size=1, **settings), compute)
+        settings = {"mini_batch_size": 1, "retry_settings": "{timeout: 600}", **settings}
+        endpoints.deploy(script_deployment(run, compute=f"azureml:{compute}", **settings), compute)
         return compute
 
     return deploy
@@ -133,6 +134,22 @@ def test_an_idle_cluster_does_not_outlive_the_server(
     until("the end of the host", lambda: all_ended(pids))
     (kept,) = ledger.read(client, compute.name).kept
     ledger.change(client, compute.name, lambda held, _: held.without_kept(kept.id))  # or wait until it lapses
+
+
+def test_a_cluster_that_ends_while_the_server_is_busy_leaves_no_entry(
+    client: SyncPrefectClient, make: Callable[..., ComputeCluster], proxied: Callable[..., Any], server: LocalServer
+):
+    compute = make("kept-busy")
+    proxy = proxied(server.ui_url, match=lambda method, path: method == "POST" and path == "/api/block_documents/")
+    with temporary_settings({PREFECT_API_URL: f"{proxy.url}/api"}):
+        pids = begin(compute, client)
+    proxy.every["failed"] = 1
+    provision.stop_kept(client, compute.name)
+    until("more tries than Prefect's client makes", lambda: proxy.faults["failed"] > 2)
+    proxy.every["failed"] = 0
+    until("the end of the host", lambda: all_ended(pids))
+    assert not ledger.read(client, compute.name).kept
+    assert not logs(compute)
 
 
 def test_what_is_always_kept(

@@ -91,7 +91,8 @@ def test_nobody_from_elsewhere_reaches_a_cluster_of_this_machine(
         time.sleep(0.05)
     return mini_batch
     """
-    job = endpoints.invoke(pids(f"provision-loopback-{files}", "local", run), numbered_files(files))
+    endpoint = pids(f"provision-loopback-{files}", "local", run, retry_settings="{timeout: 600}")
+    job = endpoints.invoke(endpoint, numbered_files(files))
     node = int(endpoints.until(job, "its script", lambda _: here.exists() and here.read_text()))
     flow = endpoints.flow_pid(job)
     sockets = [one for pid in {node, flow} for one in psutil.Process(pid).net_connections() if one.status == "LISTEN"]

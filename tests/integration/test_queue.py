@@ -366,6 +366,7 @@ def test_jobs_of_endpoints(
         return [Path(p).name for p in mini_batch]
         """,
         compute="line-jobs",
+        retry_settings="{timeout: 600}",
     )
     endpoints.deploy(path, "line-jobs")
     files = numbered_files(2)

@@ -1,0 +1,32 @@
+"""Block documents on a real server, by many at once."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+from uuid import uuid4
+
+from prefect.blocks.core import Block
+from prefect.client.orchestration import SyncPrefectClient, get_client
+
+from prefect_batch.blocks import store
+
+
+def test_a_kind_that_many_make_known_at_once(client: SyncPrefectClient):
+    """As the first jobs on a new server do."""
+    name, together = f"Kind {uuid4().hex[:8]}", threading.Barrier(8)
+
+    def one(_: int) -> tuple[Any, Any]:
+        # Each a class of its own, as each process has.
+        kind = type("Kind", (Block,), {"_block_type_name": name, "__annotations__": {"key": str}})
+        with get_client(sync_client=True) as mine:
+            mine.hello()
+            together.wait()
+            return store.registered(kind, mine)
+
+    with ThreadPoolExecutor(8) as pool:
+        ids = set(pool.map(one, range(8)))
+    assert len(ids) == 1
+    ((type_id, _),) = ids
+    client.delete_block_type(type_id)
