@@ -27,9 +27,7 @@ SERVER_SETTINGS = {
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "100",
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",
 }
-# After a request was broken off, Prefect's server may stand still for the 60 s that SQLite waits for a lock: Python's
-# collector, in the server's event loop, waits for a cursor's connection, that for the lock, its holder for the loop.
-# Who gives up and asks again before it is over breaks off the next one.
+# SQLite waits 60 s for a lock. Who gives up and asks again before that is over makes it worse.
 WORKER_SETTINGS = {"PREFECT_WORKER_QUERY_SECONDS": "1", "PREFECT_API_REQUEST_TIMEOUT": "120"}
 
 
@@ -73,7 +71,8 @@ class LocalServer:
     def start(self, worker: bool = True) -> None:
         """Start both and wait until the server answers. Raises BatchError when it does not, or the port is taken."""
         self._check_port()
-        self._spawn("prefect", "server", "start", "--host", self.host, "--port", str(self.port))
+        where = ("--host", self.host, "--port", str(self.port))
+        self._spawn("prefect_batch.interfaces.prefect_server", "server", "start", *where)
         self._wait_until_healthy()
         with temporary_settings({PREFECT_API_URL: self.api_url}), get_client(sync_client=True) as client:
             ensure_work_pool(client)
