@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 import httpx
+import tenacity
 from prefect.blocks.core import Block
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import BlockDocumentCreate, BlockDocumentUpdate
@@ -91,19 +92,18 @@ def delete(kind: type[Block], name: str, client: SyncPrefectClient) -> None:
 
 def registered(kind: type[Block], client: SyncPrefectClient) -> tuple[UUID, UUID]:
     """Ids of the kind and of its schema, made known to the server if need be."""
-    for attempt in range(3):  # somebody else may be making known the kind, then its schema, at this moment
-        try:
-            kind.register_type_and_schema(client=client)  # pyright: ignore[reportArgumentType]
-            break
-        except ObjectAlreadyExists:
-            if attempt == 2:
-                raise
-        except PrefectHTTPStatusError as error:
-            if attempt == 2 or error.response.status_code != 409:
-                raise
+    # Somebody else may be making known the kind, then its schema, at this moment.
+    again = tenacity.retry_if_exception(_is_conflict)
+    attempts = tenacity.Retrying(retry=again, stop=tenacity.stop_after_attempt(3), reraise=True)
+    attempts(kind.register_type_and_schema, client=client)  # pyright: ignore[reportArgumentType]
     type_id, schema_id = kind._block_type_id, kind._block_schema_id  # pyright: ignore[reportPrivateUsage]
     assert type_id is not None and schema_id is not None  # registering sets both
     return type_id, schema_id
+
+
+def _is_conflict(error: BaseException) -> bool:
+    conflict = isinstance(error, PrefectHTTPStatusError) and error.response.status_code == 409
+    return conflict or isinstance(error, ObjectAlreadyExists)
 
 
 def _read(kind: type[Block], name: str, client: SyncPrefectClient) -> BlockDocument:

@@ -14,6 +14,7 @@ Without this, ten calls at once may each take a minute or fail with 503, `databa
 from __future__ import annotations
 
 import gc
+import itertools
 import threading
 import time
 from collections.abc import AsyncGenerator
@@ -46,10 +47,8 @@ def collect_apart() -> None:
     """Collect garbage in a thread of its own, for as long as this process lives."""
 
     def collect() -> None:
-        count = 0
-        while True:
+        for count in itertools.count(1):
             time.sleep(_COLLECT_SECONDS)
-            count += 1
             gc.collect(_YOUNG if count % _ALL_EVERY else _ALL)
 
     gc.disable()
