@@ -6,7 +6,7 @@ STAMP := .venv/.stamp
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-stop test check format bench screenshots lock clean
+.PHONY: help setup demo demo-stop test check format bench chaos screenshots lock clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,10 +31,12 @@ demo-stop: setup ## Stop the server that `make demo KEEP=1` left running.
 test: check ## Run the checks and the whole test suite; tests that had to be skipped are listed at the end.
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal --durations=25
 
-check: setup ## Lint, check the format and the types.
+check: setup ## Lint, check format, types and security, and look for known vulnerabilities of the locked packages.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
+	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive scoring blocks flows interfaces
+	$(BIN)/python tests/audit.py
 
 format: setup ## Format the code, and repair what the linter can repair.
 	$(BIN)/ruff check --fix .
@@ -43,6 +45,17 @@ format: setup ## Format the code, and repair what the linter can repair.
 bench: setup ## Run the benchmarks and write docs/benchmarks.md anew. PARTS="files small" runs these, REPEAT=1 once.
 	@$(BIN)/python benchmarks/environments.py .bench/venvs ours
 	@.bench/venvs/ours/bin/python benchmarks $(PARTS) $(if $(REPEAT),--repeat $(REPEAT))
+
+chaos: setup ## Break jobs at random moments for hours, and write docs/reliability.md anew. ROUNDS=1 does each once.
+	@mkdir -p .chaos && rm -f .chaos/trials.jsonl
+	@export CHAOS_ROUNDS=$(or $(ROUNDS),13) CHAOS_RESULTS=$(CURDIR)/.chaos/trials.jsonl; \
+		run="$(BIN)/python -m pytest --timeout 0 --session-timeout 86400"; \
+		$$run -s tests/chaos/test_load.py; load=$$?; \
+		$$run -q -s tests/chaos/test_soak.py & \
+		$$run -n 2 --dist worksteal tests/chaos --ignore tests/chaos/test_load.py \
+			--ignore tests/chaos/test_soak.py; rest=$$?; \
+		wait $$!; soak=$$?; \
+		$(BIN)/python tests/chaos/report.py .chaos/trials.jsonl && exit $$((load + rest + soak))
 
 screenshots: setup ## Draw the pictures of the web page in docs/images anew, with chromium.
 	@$(BIN)/python tests/screenshots.py
@@ -58,5 +71,5 @@ lock: ## Write requirements.lock anew from pyproject.toml, in a venv of its own.
 
 clean: ## Stop a kept demo; delete .venv, .demo, .bench and what builds and checks left.
 	@test ! -x $(BIN)/python || test ! -e .demo/server.json || $(BIN)/python examples/demo.py --stop
-	rm -rf .venv .demo .bench build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .demo .bench .chaos build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -198,7 +198,7 @@ class _Gcs(_Remote):
 
     def fsspec_options(self) -> dict[str, Any]:
         endpoint = {"endpoint_url": self.endpoint_url} if self.endpoint_url else {}
-        return {**endpoint, "token": "anon"} if self.anonymous else endpoint
+        return {**endpoint, "token": "anon"} if self.anonymous else endpoint  # nosec B105 # gcsfs's word for nobody
 
     def secret_options(self, beside: Path) -> dict[str, Any] | None:
         if self.credentials is None:

@@ -59,7 +59,7 @@ class KubernetesKind(Kind):
         threads, name_variable = str(shape.node_threads), "$(DASK_WORKER_NAME)"
         worker["args"] = ["dask", "worker", "--nthreads", threads, "--memory-limit", "0", "--name", name_variable]
         worker["args"] += ["--dashboard-address", "8788"]
-        scheduler["args"] = ["dask", "scheduler", "--host", "0.0.0.0"]
+        scheduler["args"] = ["dask", "scheduler", "--host", "0.0.0.0"]  # nosec B104 # of its own pod
         del scheduler["resources"]
         # Each container's own, and not one list for both: YAML would make it an alias.
         scheduler["env"] = [dict(variable) for variable in worker["env"]]

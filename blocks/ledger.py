@@ -83,7 +83,7 @@ def change(client: SyncPrefectClient, compute: str, step: Step) -> Ledger:
         if _is_written(client, entry, entries):
             return entry.ledger
         attempt = min(attempt + 1, 8)
-        time.sleep(random.uniform(0, _PAUSE * attempt))
+        time.sleep(random.uniform(0, _PAUSE * attempt))  # nosec B311 # so that writers part, whoever foresees it
 
 
 def patiently(call: Callable[[], T], say: Callable[[str], None], seconds: float = _PATIENCE) -> T:

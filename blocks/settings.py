@@ -2,7 +2,7 @@
 
 Names, defaults and ranges are those of Azure ML batch deployments, with these additions: mini_batch_size may be a size
 or a number of rows, error_threshold a percentage, output_format, output_compression and output_columns say what the
-output looks like, and node_wait_timeout how long a job waits for nodes.
+output looks like, node_wait_timeout how long a job waits for nodes, and memory_limit what a scoring process may hold.
 """
 
 from __future__ import annotations
@@ -138,6 +138,23 @@ Timeout = Annotated[
     float, Field(gt=0, le=259_200, description="Seconds that one call of run() may take; at most 3 days.")
 ]
 
+
+def _memory(value: Any) -> Any:
+    size = _size(value.strip()) if isinstance(value, str) else value
+    if not isinstance(size, int) or isinstance(size, bool) or size < 2**20:
+        raise ValueError("must be a size like '2 GiB' or '500MB', of 1 MiB or more")
+    return value
+
+
+MemoryLimit = Annotated[
+    str,
+    BeforeValidator(_memory),
+    WithJsonSchema({"type": "string", "pattern": f"^(?i:{_SIZE})$"}),
+    Field(
+        description="Memory that each scoring process may hold, like '2 GiB'. One that holds more is ended, and its "
+        "mini-batch has failed."
+    ),
+]
 NodeWaitTimeout = Annotated[
     float,
     Field(gt=0, description="Seconds that a job waits for an instance where it has none left; then it fails."),
@@ -227,6 +244,7 @@ class ModelSettings(Document):
     retry_settings: RetrySettings = Field(default_factory=RetrySettings)
     logging_level: LoggingLevel = "info"
     node_wait_timeout: NodeWaitTimeout = 3600
+    memory_limit: MemoryLimit | None = None
     environment_variables: dict[str, Text] = Field(default_factory=dict)
 
     @model_validator(mode="after")
@@ -284,6 +302,11 @@ class ModelSettings(Document):
     def batch_rows(self) -> int | None:
         """Rows of a mini-batch; None when it is given otherwise."""
         return _row_count(self.mini_batch_size) if isinstance(self.mini_batch_size, str) else None
+
+    @property
+    def memory_bytes(self) -> int | None:
+        """That a scoring process may hold; None where no limit is set."""
+        return _size(self.memory_limit) if self.memory_limit is not None else None
 
     @property
     def parallelism(self) -> int:
@@ -356,3 +379,4 @@ class JobSettings(Document):
     retry_settings: JobRetrySettings | None = None
     logging_level: LoggingLevel | None = None
     node_wait_timeout: NodeWaitTimeout | None = None
+    memory_limit: MemoryLimit | None = None

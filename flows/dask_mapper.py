@@ -15,11 +15,11 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import State
 from prefect.exceptions import ObjectNotFound
-from prefect.states import Cancelled, Crashed
+from prefect.states import Cancelled, Crashed, Failed
 from prefect_dask.task_runners import PrefectDaskFuture
 
 from ..scoring import slots
-from ..scoring.errors import JobReleased
+from ..scoring.errors import BatchError, JobReleased
 from ..scoring.shard import Receipt
 from . import provision
 from .job import Job
@@ -43,6 +43,8 @@ def score(shard: int, mini_batches: str, job_folder: str, run: int, logging_leve
         return score_shard(job_folder, shard, run, sink)
     except JobReleased:  # nobody waits any more; raised, it would be a traceback in the log of the job
         return Cancelled(message=ENDED)
+    except BatchError as error:  # says all there is to say
+        return Failed(message=str(error), data=error)
 
 
 def release(job_folder: str, at_once: bool) -> None:

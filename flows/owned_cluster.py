@@ -16,6 +16,7 @@ from typing import Any
 
 import dask.config
 from distributed import Client, Nanny
+from distributed.core import Status
 from distributed.deploy.cluster import Cluster
 
 from ..blocks.cluster_kind import Kind, Shape
@@ -54,8 +55,9 @@ class OwnedCluster:
             raise JobFailed(f"compute {kind.compute.name!r}: its cluster did not start: {said}") from error
         self.address = str(self._cluster.scheduler_address)
         self._mend_at = self._chaos_at = time.monotonic()
+        self._mended_at = 0.0
         self._chaos = kind.compute.chaos
-        self._random = random.Random(self._chaos.seed if self._chaos else 0)
+        self._random = random.Random(self._chaos.seed if self._chaos else 0)  # nosec B311 # to be repeated
         if self._chaos:
             self._chaos_at += self._chaos.interval
         self._closed = threading.Event()
@@ -114,11 +116,15 @@ class OwnedCluster:
 
     def _mend(self) -> None:
         now = time.monotonic()
-        if len(self.nodes) >= self._wanted:
+        workers: dict[Any, Any] = getattr(self._cluster, "workers", {})
+        ended = [name for name, node in list(workers.items()) if getattr(node, "status", None) is Status.closed]
+        if len(self.nodes) >= self._wanted and not ended:
             self._mend_at = now + _MEND_SECONDS
-        elif now >= self._mend_at:
-            self._mend_at = now + _MEND_SECONDS
+        elif now >= self._mend_at or (ended and now >= self._mended_at + _MEND_SECONDS):
+            self._mend_at, self._mended_at = now + _MEND_SECONDS, now
             with self._scaling:
+                if ended:
+                    self._cluster.sync(_forget, self._cluster, ended)
                 self._cluster.scale(self._wanted)
 
     def _take_away(self, number: int, away: float) -> None:
@@ -146,6 +152,14 @@ def _cluster_class(kind: Kind, shape: Shape) -> tuple[Callable[..., Cluster], di
         return getattr(importlib.import_module(module), name), arguments
     except (ImportError, AttributeError, ValueError) as error:
         raise InvalidDocument(f"compute {kind.compute.name!r}: {path} cannot be imported: {error}") from None
+
+
+async def _forget(cluster: Any, names: list[Any]) -> None:
+    """Nodes whose processes have ended: one that the scheduler never knew Dask would wait for, the others for a minute
+    in which a nanny might start them again."""
+    for name in names:
+        cluster.workers.pop(name, None)
+        cluster.worker_spec.pop(name, None)
 
 
 async def _end_nanny(cluster: Any, name: Any, nanny: Nanny) -> None:

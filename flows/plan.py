@@ -16,6 +16,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from ..scoring.errors import JobFailed
 from ..scoring.items import Item, MiniBatch, Piece
 from ..scoring.storage import Folder
 
@@ -78,8 +79,11 @@ class Plan(BaseModel):
         return "pieces" if self.pieces == self.items else "files and pieces" if self.pieces else "files"
 
     def read(self, job: Folder, shard: Shard) -> Iterator[MiniBatch]:
-        """The mini-batches of one shard, in order."""
-        lines = job.read(LINES, shard.start, shard.end).splitlines()
+        """The mini-batches of one shard, in order. Raises JobFailed where the plan is there no more."""
+        try:
+            lines = job.read(LINES, shard.start, shard.end).splitlines()
+        except FileNotFoundError:
+            raise JobFailed(f"somebody has deleted {job.url} while the job ran: call the endpoint again") from None
         for number, line in enumerate(lines, shard.first):
             yield MiniBatch(number, [self._item(*fields) for fields in json.loads(line)])
 

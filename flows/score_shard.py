@@ -72,6 +72,7 @@ def _make_slots(job: Job, plan: Plan, run: int, interpreter: Interpreter | None)
         unchanged=run == 1,  # a job is also resumed after somebody mended a file
         workers=job.settings.instance_count,
         gpus=Gpus(job.compute.gpus_per_instance, shared=job.compute.type == LOCAL),
+        memory_limit=job.settings.memory_bytes,
     )
 
 

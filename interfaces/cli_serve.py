@@ -112,7 +112,7 @@ def _tls(certificate: Path | None, key: Path | None) -> dict[str, Any]:
             raise InvalidDocument("--key goes with --certificate FILE")
         return {}
     try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password="")
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password="")  # nosec B106 # or it would ask
     except (OSError, ValueError) as error:  # an SSLError is an OSError
         named = f"--certificate {certificate}" + (f" and --key {key}" if key else "")
         reason = error.strerror if isinstance(error, FileNotFoundError) else "not a certificate and its key, in PEM"

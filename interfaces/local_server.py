@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -18,8 +19,11 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from ..flows.locations import WORKING_DIRECTORY
 from ..flows.publication import ensure_work_pool
+from ..scoring import priority
 from ..scoring.errors import BatchError
 
+WORKER = "prefect_batch.interfaces.worker"
+"""The module that runs as a worker."""
 START_SECONDS, STOP_SECONDS = 120.0, 20.0
 # Recorded one by one, task runs cost the server 20 ms each, and it drops what it cannot keep up with.
 SERVER_SETTINGS = {
@@ -38,6 +42,12 @@ def free_port(host: str = "127.0.0.1") -> int:
         return int(probe.getsockname()[1])
 
 
+def worker_options(limit: int | None) -> list[str]:
+    """Arguments of a Prefect worker that runs at most so many jobs at the same time, by default as many as its machine
+    can well take: each has processes of its own, and a worker without a limit starts whatever is due."""
+    return ["--limit", str(limit or max(4, 2 * (os.cpu_count() or 1)))]
+
+
 class LocalServer:
     """`prefect server start` and `prefect worker start`.
 
@@ -49,6 +59,7 @@ class LocalServer:
         environment: variables for both processes, on top of this process's.
         log: where both print to; this process's own streams by default.
         working_directory: what relative paths in requests mean; the current folder by default.
+        limit: jobs that the worker runs at the same time; see worker_options().
     """
 
     def __init__(
@@ -58,6 +69,7 @@ class LocalServer:
         environment: Mapping[str, str] | None = None,
         log: IO[bytes] | None = None,
         working_directory: Path | None = None,
+        limit: int | None = None,
     ) -> None:
         self.host, self.port = host, port or free_port(host)
         self.api_url = f"http://{host}:{self.port}/api"
@@ -65,19 +77,34 @@ class LocalServer:
         self._environment = {**SERVER_SETTINGS, **WORKER_SETTINGS, **os.environ, **(environment or {})}
         self._environment["PREFECT_API_URL"] = self.api_url
         self._environment[WORKING_DIRECTORY] = str((working_directory or Path.cwd()).resolve())
-        self._log = log
-        self.processes: list[subprocess.Popen[bytes]] = []
+        self._log, self._limit = log, limit
+        self.server: subprocess.Popen[bytes] | None = None
+        self.worker: subprocess.Popen[bytes] | None = None
+
+    @property
+    def processes(self) -> list[subprocess.Popen[bytes]]:
+        """Those that were started, the server first."""
+        return [process for process in (self.server, self.worker) if process is not None]
 
     def start(self, worker: bool = True) -> None:
         """Start both and wait until the server answers. Raises BatchError when it does not, or the port is taken."""
-        self._check_port()
-        where = ("--host", self.host, "--port", str(self.port))
-        self._spawn("prefect_batch.interfaces.prefect_server", "server", "start", *where)
-        self._wait_until_healthy()
+        self.start_server()
         with temporary_settings({PREFECT_API_URL: self.api_url}), get_client(sync_client=True) as client:
             ensure_work_pool(client)
         if worker:
-            self._spawn("prefect_batch.interfaces.worker")
+            self.start_worker()
+
+    def start_server(self) -> None:
+        """The first time, or after it was killed. Raises BatchError as start() does."""
+        self._check_port()
+        where = ("--host", self.host, "--port", str(self.port))
+        self.server = self._spawn("prefect_batch.interfaces.prefect_server", "server", "start", *where)
+        self._wait_until_healthy(self.server)
+
+    def start_worker(self) -> None:
+        """The first time, or after it was killed."""
+        options = worker_options(self._limit)
+        self.worker = self._spawn(WORKER, *options, niceness=priority.BACKGROUND)
 
     def _check_port(self) -> None:
         """Whoever listens there already might answer in our server's place."""
@@ -90,23 +117,22 @@ class LocalServer:
                     f"cannot listen on {self.host}:{self.port} ({error.strerror}): try another --port"
                 ) from None
 
-    def _spawn(self, *arguments: str) -> None:
-        process = subprocess.Popen(
+    def _spawn(self, *arguments: str, niceness: int = 0) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
             [sys.executable, "-m", *arguments],
             env=self._environment,
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=self._log,
             start_new_session=True,
-            preexec_fn=_heed_interrupts,
+            preexec_fn=partial(_begin, niceness),
         )
-        self.processes.append(process)
 
-    def _wait_until_healthy(self) -> None:
+    def _wait_until_healthy(self, server: subprocess.Popen[bytes]) -> None:
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
-            if self.processes[0].poll() is not None:
-                raise BatchError(f"the Prefect server ended at once, with exit code {self.processes[0].returncode}")
+            if server.poll() is not None:
+                raise BatchError(f"the Prefect server ended at once, with exit code {server.returncode}")
             try:
                 if httpx.get(f"{self.api_url}/health", timeout=2.0).status_code == 200:
                     return
@@ -125,12 +151,15 @@ class LocalServer:
         """End what was started, the worker first; what does not end in time is killed."""
         for process in reversed(self.processes):
             stop_process(process)
-        self.processes.clear()
+        self.server = self.worker = None
 
 
-def _heed_interrupts() -> None:
-    """A script's background jobs ignore SIGINT, and what they start inherits that; a Prefect worker ends by it."""
+def _begin(niceness: int) -> None:
+    """In a new process. A script's background jobs ignore SIGINT, and what they start inherits that; a Prefect worker
+    ends by it."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    os.nice(niceness)
+    priority.lead_session()
 
 
 def stop_process(process: subprocess.Popen[bytes]) -> None:

@@ -11,12 +11,14 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 import warnings
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
 from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.responses import WorkerFlowRunResponse
 from prefect.utilities.processutils import command_to_string
 from prefect.workers.process import ProcessJobConfiguration, ProcessWorker
 
@@ -26,6 +28,7 @@ from ..flows.publication import WORK_POOL
 from ..scoring import forked
 from ..scoring.supervisor import FORK_SERVER as SCORING_FORK_SERVER
 from ..scoring.supervisor import ONE_THREAD
+from . import orphans
 
 _FLOWS = ("prefect.engine", "prefect.flow_engine", "prefect_batch.flows.endpoint", "distributed.cli.dask_spec")
 _SCORING = (
@@ -42,11 +45,16 @@ _NO_THREADS = ONE_THREAD | {"JE_ARROW_MALLOC_CONF": "background_thread:false"}
 
 
 class BatchConfiguration(ProcessJobConfiguration):
-    """Of a process that is forked, unless the work pool or the deployment names a command."""
+    """Of a process that is forked, unless the work pool or the deployment names a command.
+
+    It prints where this worker does and not to it: a job goes on when its worker is killed.
+    """
 
     def prepare_for_flow_run(self, *args: Any, **kwargs: Any) -> None:
         if self.command is None and (server := os.environ.get(FLOW_FORK_SERVER)):
-            self.command = command_to_string([sys.executable, "-S", "-E", forked.__file__, server, "prefect.engine"])
+            how = [forked.ALOOF] if self.stream_output else []
+            program = [sys.executable, "-S", "-E", forked.__file__, *how, server, "prefect.engine"]
+            self.command = command_to_string(program)
         super().prepare_for_flow_run(*args, **kwargs)
 
 
@@ -58,6 +66,19 @@ with warnings.catch_warnings():
 
         type = "process"
         job_configuration = BatchConfiguration
+
+        async def _get_scheduled_flow_runs(self) -> list[WorkerFlowRunResponse]:
+            """A worker that has all that it may does not ask for more: an answer of hundreds is work for the server."""
+            if self._limiter is not None and self._limiter.available_tokens < 1:
+                return []
+            return await super()._get_scheduled_flow_runs()
+
+        async def _submit_scheduled_flow_runs(self, flow_run_response: list[WorkerFlowRunResponse]) -> list[FlowRun]:
+            """A run resumed while its process still ends waits for the next look: it holds its place under the limit,
+            and to take a second one for it would end the worker."""
+            places = self._limiter.statistics().borrowers if self._limiter else ()
+            free = [found for found in flow_run_response if found.flow_run.id not in places]
+            return await super()._submit_scheduled_flow_runs(free)
 
         async def _propose_crashed_state(self, flow_run: FlowRun, message: str, *args: Any, **kwargs: Any) -> None:
             """Told a second time, the end of a process would undo that its job was resumed in between."""
@@ -104,6 +125,7 @@ def main() -> None:
     """Raises SystemExit, as Prefect's commands do."""
     from prefect.cli import app
 
+    threading.Thread(target=orphans.tend, name="orphans", daemon=True).start()
     with fork_servers():
         sys.argv = ["prefect", "worker", "start", "--pool", WORK_POOL, "--type", "process", *sys.argv[1:]]
         app()

@@ -12,6 +12,7 @@ BatchError                      what a user sees as one line
 │   ├── InitFailed              the deployment's init() never succeeded
 │   └── BuildFailed             the environment of the scoring processes could not be built
 ├── StorageFailed               a storage that cannot be reached, or refuses for reasons of its own
+│   └── DiskFull                a disk without room
 ├── Unreadable                  a file that is no input for the model
 ├── JobReleased                 a process was asked for, or still ran, after its job was over
 ├── StepFailed                  a step's command that ended without what it was to write
@@ -78,6 +79,10 @@ class BuildFailed(JobFailed):
 
 class StorageFailed(BatchError):
     """The storage failed: check that it can be reached and is well, then run it again."""
+
+
+class DiskFull(StorageFailed):
+    """A disk has no room left: make some, then run it again."""
 
 
 class Unreadable(BatchError):

@@ -26,6 +26,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from . import priority
+
 MESSAGE_BYTES, MAX_FDS = 1 << 20, 16
 _CALLER_SECONDS = 5.0
 _PRCTL, _PR_SET_PDEATHSIG, _PR_SET_NAME = ctypes.CDLL(None).prctl, 1, 15
@@ -71,6 +73,8 @@ class _Server:
             self._selector.register(source, selectors.EVENT_READ)
         while self._open or self._callers:
             for key, _ in self._selector.select():
+                if self._selector.get_map().get(key.fd) is not key:
+                    continue  # what came before it in this round has done away with it
                 if key.fileobj is self._listener:
                     if (run := self._fork()) is not None:
                         os.close(woken)
@@ -168,6 +172,7 @@ def _receive(caller: socket.socket) -> tuple[bytes, list[int]]:
 def _become_a_leader() -> None:
     """Of a session, which heeds signals, and is killed when we are: nobody would learn any more how it ended."""
     os.setsid()
+    priority.lead_session()
     _PRCTL(_PR_SET_PDEATHSIG, signal.SIGKILL)
     signal.set_wakeup_fd(-1)
     for signal_number in (signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
@@ -177,7 +182,7 @@ def _become_a_leader() -> None:
 
 def _run(request: dict[str, Any], fds: list[int]) -> None:
     """Make of this fork the process that was asked for, and be it."""
-    for number, fd in enumerate(fds[:3]):
+    for number, fd in enumerate(fds[:3] or [os.open(os.devnull, os.O_RDONLY)]):
         os.dup2(fd, number)
         os.close(fd)
     others = fds[3:]

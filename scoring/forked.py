@@ -1,8 +1,9 @@
 """Processes that a fork server forks: asks it for one, and tells how it ended.
 
 Also a program, which stands in for such a process where a command is wanted: `python -S -E forked.py SOCKET MODULE
-[ARGUMENT ...]` behaves as `python -m MODULE [ARGUMENT ...]`, signals and exit code included. It needs nothing but the
-standard library, and little of that.
+[ARGUMENT ...]` behaves as `python -m MODULE [ARGUMENT ...]`, signals and exit code included. With `--aloof` before the
+socket the module reads nothing, and prints where the fork server does: it need not mind that whoever started it, and
+reads what it prints, is gone. It needs nothing but the standard library, and little of that.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import socket
 import subprocess
 import sys
 
+ALOOF = "--aloof"
 ANSWER_SECONDS = 30.0
 _HANDED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
 
@@ -68,7 +70,8 @@ def fork(
         command: a module and its arguments.
         environment: all its variables.
         folder: that it starts in.
-        fds: its stdin, stdout and stderr; others get numbers of their own, which are appended to the arguments.
+        fds: its stdin, stdout and stderr; others get numbers of their own, which are appended to the arguments. With
+            none at all it reads nothing, and prints where the fork server does.
     """
     if server is None:
         return None
@@ -78,7 +81,8 @@ def fork(
         connection.settimeout(ANSWER_SECONDS)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2 * len(request) + 4096)
         connection.connect(server)
-        connection.sendmsg([request], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))])
+        handed = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
+        connection.sendmsg([request], handed)
         answer = connection.recv(4096)
         if answer:
             connection.settimeout(None)
@@ -89,14 +93,16 @@ def fork(
     return None
 
 
-def main(server: str, *command: str) -> None:
+def main(*arguments: str) -> None:
     """Be the process for whoever started this one."""
+    aloof = arguments[0] == ALOOF
+    server, *command = arguments[aloof:]
     signal.pthread_sigmask(signal.SIG_BLOCK, _HANDED_ON)  # until there is whom to hand them to
     folder = os.getcwd()  # noqa: PTH109 - pathlib takes longer to import than all the rest
-    process = fork(server, list(command), dict(os.environ), folder, [0, 1, 2])
+    process = fork(server, command, dict(os.environ), folder, [] if aloof else [0, 1, 2])
     if process is None:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANDED_ON)
-        os.execv(sys.executable, [sys.executable, "-m", *command])
+        os.execv(sys.executable, [sys.executable, "-m", *command])  # nosec B606 # our own module
     for number in _HANDED_ON:
         signal.signal(number, lambda got, _: _send(process.pid, got))
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANDED_ON)

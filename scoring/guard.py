@@ -45,7 +45,7 @@ def _become(argv: list[str]) -> None:
     try:
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
         signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
-        os.execvp(argv[0], argv)  # does not return
+        os.execvp(argv[0], argv)  # nosec B606 # a deployment's command is its author's
     except FileNotFoundError:
         code, reason = NOT_FOUND, "there is no such command on PATH or in the code folder"
     except (OSError, ValueError) as error:

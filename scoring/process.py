@@ -15,6 +15,7 @@ import os
 import signal
 import sys
 import threading
+from pathlib import Path
 from typing import Any
 
 from . import messages
@@ -23,6 +24,8 @@ from .errors import MiniBatchFailed
 from .items import LocalItem
 from .traces import describe, traceback_text
 
+MOST_BYTES = 2**30
+"""That one mini-batch may return, encoded: its parts are held in memory as a whole by whoever commits them."""
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
@@ -59,6 +62,7 @@ def _answer(scorer: Scorer, request: dict[str, Any], replies_fd: int) -> None:
     try:
         items = [LocalItem(**item) for item in request["items"]]
         scored = scorer.score(items, request["final"])
+        _check_size(len(scored.chunk.data))
     except BaseException as error:  # sys.exit() in a script fails its mini-batch, not the process
         _reply(replies_fd, {"ok": False, **_failure(error)})
         return
@@ -69,6 +73,15 @@ def _answer(scorer: Scorer, request: dict[str, Any], replies_fd: int) -> None:
         {"ok": True, "rows": chunk.rows, "columns": chunk.columns, "failed": scored.failed, "errors": errors},
     )
     messages.send(replies_fd, chunk.data)
+
+
+def _check_size(size: int) -> None:
+    if size > MOST_BYTES:
+        raise MiniBatchFailed(
+            f"run() returned {size / 2**20:.0f} MiB, more than the {MOST_BYTES / 2**20:.0f} MiB that one mini-batch "
+            "may return: lower mini_batch_size, or let run() write files",
+            "ResultTooLarge",
+        )
 
 
 def _failure(error: BaseException) -> dict[str, str]:
@@ -102,6 +115,8 @@ def _load(spec: ScoringSpec) -> Scorer:
 def _prepare(spec: ScoringSpec) -> None:
     # Ctrl-C in a terminal reaches the whole foreground group: ending is the supervisor's decision.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with contextlib.suppress(OSError):  # Linux: if memory runs out, end this process rather than one that has a job
+        Path("/proc/self/oom_score_adj").write_text("500")
     logging.basicConfig(level=spec.logging_level.upper(), format=LOG_FORMAT, stream=sys.stderr, force=True)
     if spec.code_dir:
         os.chdir(spec.code_dir)

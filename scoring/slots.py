@@ -8,6 +8,7 @@ there is published to the output before the mini-batch is committed.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import dataclasses
 import shutil
@@ -46,6 +47,7 @@ class Slots:
         unchanged: whether their files must be as they were planned, and
         workers: how many may share this machine's disk; these three are for staging.
         gpus: of this instance, let go with the processes; process k gets the k-th, those beyond get none.
+        memory_limit: bytes that each process may hold.
     """
 
     def __init__(
@@ -59,8 +61,9 @@ class Slots:
         unchanged: bool = True,
         workers: int = 1,
         gpus: Gpus | None = None,
+        memory_limit: int | None = None,
     ) -> None:
-        self._job, self._spec, self._init_timeout = job, spec, init_timeout
+        self._job, self._spec, self._init_timeout, self._memory_limit = job, spec, init_timeout, memory_limit
         self._output = None if output is None or output.is_local else output
         self._capacity = capacity
         self._gpus = gpus or Gpus(0)
@@ -182,7 +185,8 @@ class Slots:
         # A variable that the deployment sets itself stays as it says.
         variables = self._gpus.environment(number) | spec.environment_variables
         spec = dataclasses.replace(spec, environment_variables=variables)
-        return ScoringProcess(spec, self._log_folder() / f"process{number:03d}.log", self._init_timeout)
+        log = self._log_folder() / f"process{number:03d}.log"
+        return ScoringProcess(spec, log, self._init_timeout, memory_limit=self._memory_limit)
 
     def _log_folder(self) -> Path:
         folder = Path(self._job.path) / "logs" / self.node if self._job.is_local else self._scratch / "logs"
@@ -240,6 +244,13 @@ def release(job_url: str, at_once: bool = False) -> None:
         slots = _slots.pop(job_url, None)
     if slots is not None:
         slots.release(at_once)
+
+
+@atexit.register
+def _release_all() -> None:
+    """What a task made that came after its job was released has nobody else."""
+    for job_url in list(_slots):
+        release(job_url, at_once=True)
 
 
 def any_held() -> bool:

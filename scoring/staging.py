@@ -19,7 +19,7 @@ from typing import TypeVar
 from uuid import uuid4
 
 from .contract import ItemError
-from .errors import BatchError, JobReleased, Unreadable
+from .errors import BatchError, DiskFull, JobReleased, StorageFailed, Unreadable
 from .items import Item, LocalItem, Piece
 from .storage import Folder
 from .traces import describe
@@ -92,7 +92,7 @@ class Staging:
     def stage(self, items: list[Item]) -> Staged:
         """Bring items here; one that cannot be brought is an error of its own. Waits for room on the disk.
 
-        Raises JobReleased once it is stopped.
+        Raises JobReleased once it is stopped, and StorageFailed (DiskFull) where not one item is to blame.
         """
         with self._counted():
             return self._stage(items)
@@ -142,12 +142,29 @@ class Staging:
             raise
         staged = Staged([], [], give_back)
         for item, path in zip(items, found, strict=True):
+            if isinstance(path, StorageFailed) and not self._is_its_own(item, path):
+                give_back()
+                raise path
             if isinstance(path, Exception):
                 staged.errors.append(ItemError([item.label], *describe(path)))
             else:
                 first_row = item.piece.first_row if item.piece else 0
                 staged.items.append(LocalItem(path, item.label, item.name, first_row))
         return staged
+
+    def _is_its_own(self, item: Item, error: StorageFailed) -> bool:
+        """Whether an error is the item's. It is not where this machine's disk is full, or the storage does not even
+        say that the item is there: then the job is to end, and go on from here later, rather than count all as failed.
+        """
+        if isinstance(error, DiskFull):
+            return False
+        try:
+            self._sources[item.source].stat(item.path)
+        except StorageFailed:
+            return False
+        except OSError:
+            pass
+        return True
 
     def _is_away(self, item: Item) -> bool:
         return item.piece is not None or not self._sources[item.source].is_local

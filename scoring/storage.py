@@ -26,7 +26,7 @@ from fsspec.implementations.local import LocalFileSystem  # pyright: ignore[repo
 from . import retries, scratch, storage_http, storage_listing, storage_s3
 from .errors import StorageFailed
 from .storage_connect import connect
-from .storage_errors import Redaction, translate
+from .storage_errors import Redaction, telling_when_full, translate
 from .storage_listing import Found, Skip, Stat, keep_all
 from .storage_transfer import BLOCK, RangeReader, Stopped, beside, fetch, is_of, never, put_options, same_bytes
 
@@ -347,13 +347,13 @@ class Folder:
         if self.exists(name):
             raise self._error(errno.EEXIST, name)
         if not self.is_local:
-            with scratch.folder() as directory:
+            with telling_when_full(self.file_url(name), self._redact), scratch.folder() as directory:
                 gathered = directory / "file"
                 with gathered.open("wb") as stream:
                     yield stream
                 self._send_new(gathered, name)
             return
-        with beside(Path(path)) as temporary:
+        with telling_when_full(self.file_url(name), self._redact), beside(Path(path)) as temporary:
             with temporary.open("wb") as stream:
                 yield stream
             self._run("write", name, lambda: os.link(temporary, path))

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import html
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
 from urllib.parse import quote, quote_plus, unquote
 
 from . import retries
-from .errors import BatchError, StorageFailed
+from .errors import BatchError, DiskFull, StorageFailed
 
 _SIGNED = re.compile(
     r"(?i)\b((?:x-amz|x-goog)-(?:signature|credential|security-token)|sig|signature|accountkey|sharedaccesskey"
@@ -61,7 +62,7 @@ def translate(error: Exception, what: str, url: str, redact: Redaction) -> Excep
     """The error to raise instead of a storage's own.
 
     FileNotFoundError, FileExistsError, IsADirectoryError and NotADirectoryError stay what they are, whatever may not
-    be done is a PermissionError, everything else is StorageFailed.
+    be done is a PermissionError, everything else is StorageFailed; DiskFull where there is no room.
 
     Args:
         error: of the storage.
@@ -81,6 +82,8 @@ def translate(error: Exception, what: str, url: str, redact: Redaction) -> Excep
     ):
         if isinstance(error, kind):
             return kind(number, os.strerror(number), shown)
+    if isinstance(error, OSError) and error.errno in (errno.ELOOP, errno.ENAMETOOLONG):  # no file has such a name
+        return FileNotFoundError(error.errno, os.strerror(error.errno), shown)
     names = {name for link in links for name in retries.type_names(link)}
     statuses = {retries.status(link) for link in links}
     if names & _DENIED or "PermissionError" in names or statuses & {401, 403} or str(error).startswith("Forbidden"):
@@ -89,7 +92,26 @@ def translate(error: Exception, what: str, url: str, redact: Redaction) -> Excep
         return FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), shown)
     if names & _TAKEN or 412 in statuses:
         return FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), shown)
-    return StorageFailed(f"cannot {what} {shown}: {_reason(links, redact)}{_advice(error)}")
+    full = isinstance(error, OSError) and error.errno in _NO_ROOM
+    failed = DiskFull if full else StorageFailed
+    return failed(f"cannot {what} {shown}: {_reason(links, redact)}{_FULL if full else _advice(error)}")
+
+
+@contextlib.contextmanager
+def telling_when_full(url: str, redact: Redaction) -> Generator[None]:
+    """While a file of that URL is gathered on a disk. Raises DiskFull for the disk's own error that it has no room."""
+    try:
+        yield
+        return
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        full = translate(error, "write", url, redact)
+    raise full
+
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+_FULL = ": make room on that disk (the temporary folder's, for a remote storage), then run it again"
 
 
 def _reason(links: list[BaseException], redact: Redaction) -> str:
@@ -105,8 +127,6 @@ def _reason(links: list[BaseException], redact: Redaction) -> str:
 def _advice(error: Exception) -> str:
     if isinstance(error, NotImplementedError):
         return ": this kind of storage cannot do that"
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return ": make room on that disk (the temporary folder's, for a remote storage), then run it again"
     if retries.is_transient(error):
         return " (tried several times: check that the storage can be reached and is well, then run it again)"
     return ""

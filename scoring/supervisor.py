@@ -17,6 +17,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
+import psutil
+
 from . import builder, forked, messages
 from .children import pipe, signal_name
 from .contract import ItemError, Scored, ScoringSpec
@@ -43,10 +45,19 @@ class ScoringProcess:
         log_file: local file that all it prints and logs is appended to.
         init_timeout: seconds that starting and init() may take.
         sink: receives each printed or logged line; may be set anew at any time.
+        memory_limit: bytes that the child may hold (resident, pages that it shares with others included), if bounded.
     """
 
-    def __init__(self, spec: ScoringSpec, log_file: Path, init_timeout: float, sink: LogSink | None = None) -> None:
+    def __init__(
+        self,
+        spec: ScoringSpec,
+        log_file: Path,
+        init_timeout: float,
+        sink: LogSink | None = None,
+        memory_limit: int | None = None,
+    ) -> None:
         self.spec, self.log_file, self.init_timeout, self.sink = spec, log_file, init_timeout, sink
+        self.memory_limit = memory_limit
         self._child: _Child | None = None
         self._closed = False
         self._lock = threading.Lock()  # guards _child and _closed
@@ -81,6 +92,10 @@ class ScoringProcess:
                     f"run() took longer than retry_settings.timeout = {timeout:g} s and was stopped: "
                     "raise the timeout or lower mini_batch_size"
                 ) from None
+            except MemoryError as error:
+                self._discard()
+                advice = "lower mini_batch_size or raise memory_limit"
+                raise ProcessDied(f"run() {error}: {advice}", "MemoryLimit") from None
             except (EOFError, OSError):
                 raise self._died() from None
         if not answer["ok"]:
@@ -118,7 +133,9 @@ class ScoringProcess:
             if self._closed:
                 raise JobReleased
             try:
-                child = self._child = _Child(self._command(), self._environment(), self._fork_server(), self._pump_log)
+                child = self._child = _Child(
+                    self._command(), self._environment(), self._fork_server(), self._pump_log, self.memory_limit
+                )
             except OSError as error:
                 raise InitFailed(f"no scoring process could be started: {error}") from error
         try:
@@ -131,6 +148,9 @@ class ScoringProcess:
                 f"init() took longer than {self.init_timeout:g} s (3 x retry_settings.timeout + 30 s): "
                 "raise retry_settings.timeout"
             ) from None
+        except MemoryError as error:
+            self._discard()
+            raise InitFailed(f"init() {error}: raise memory_limit") from None
         except (EOFError, OSError):
             died = self._died()
             raise died if isinstance(died, JobReleased) else InitFailed(f"init() failed: {died}") from None
@@ -210,7 +230,9 @@ class _Child:
         environment: dict[str, str],
         fork_server: str | None,
         pump: Callable[[IO[bytes], int], None],
+        memory_limit: int | None,
     ) -> None:
+        self._memory_limit = memory_limit
         with ExitStack() as theirs, ExitStack() as ours:
             requests, self._requests = pipe(theirs, ours)
             self._replies, replies = pipe(ours, theirs)
@@ -270,7 +292,7 @@ class _Child:
 
     def _until(self, deadline: float) -> messages.Wait:
         """A child may have forked children that keep its end of a pipe open, so that its death shows only in its own
-        state: hence the look at it every half second."""
+        state: hence the look at it every half second, which also bounds its memory."""
 
         def wait(fd: int, event: int) -> None:
             poll = select.poll()
@@ -280,8 +302,18 @@ class _Child:
                     raise EOFError
                 if time.monotonic() >= deadline:
                     raise TimeoutError
+                self._check_memory()
 
         return wait
+
+    def _check_memory(self) -> None:
+        """Raises MemoryError where it holds more than it may."""
+        if self._memory_limit is None:
+            return
+        with contextlib.suppress(psutil.NoSuchProcess):
+            held = psutil.Process(self.pid).memory_info().rss
+            if held > self._memory_limit:
+                raise MemoryError(f"held {held / 2**20:.0f} MiB, more than memory_limit, and was stopped")
 
 
 def _deadline(seconds: float) -> float:

@@ -51,10 +51,9 @@ for name in [name for name in os.environ if name.startswith(("AWS_", "AZURE_STOR
     del os.environ[name]
 
 import storage_servers  # noqa: E402
-from prefect.events.worker import EventsWorker  # noqa: E402
-from prefect.logging.handlers import APILogWorker  # noqa: E402
 from processes import worker_pid  # noqa: E402
 from proxy import Proxy  # noqa: E402
+from telling import say_all  # noqa: E402
 
 from prefect_batch.interfaces.cli import main  # noqa: E402
 from prefect_batch.interfaces.local_server import LocalServer  # noqa: E402
@@ -82,9 +81,7 @@ def server() -> Iterator[LocalServer]:
         server = LocalServer(port=PORT, log=log, working_directory=SESSION)
         server.start()
         yield server
-        # What flows of this process still have to say, they would else go on saying to a server that is gone.
-        APILogWorker.drain_all(timeout=10)
-        EventsWorker.drain_all(timeout=10)
+        say_all()
         server.stop()
 
 

@@ -23,6 +23,7 @@ CHUNK = 64 * 1024
 HEAD_LIMIT = 256 * 1024
 # S3 takes the code from the body, Azure from the header.
 BUSY = ("503 Slow Down", "SlowDown", "ServerBusy")
+BROKEN = ("500 Internal Server Error", "InternalError", "InternalError")
 REFUSED = ("403 Forbidden", "AccessDenied", "AuthorizationPermissionMismatch")
 
 Headers = list[tuple[str, str]]
@@ -35,6 +36,8 @@ class Proxy:
         endpoint_url: of the server behind it.
         latency: seconds added to each request.
         fail_every: n: each n-th request is answered 503 and does not reach the server.
+        break_every: n: each n-th request is answered 500 and does not reach the server.
+        stall_every: n: each n-th request waits for `stall_seconds` before it goes on.
         reset_every: n: the connection of each n-th request is reset.
         cut_every: n: each n-th body ends halfway, short of the length that its header promises.
         shorten_every: n: each n-th body is half of it, and its header says so: a truncated file.
@@ -42,7 +45,7 @@ class Proxy:
         match: (method, path with query) -> whether a request may meet a fault; every one by default. Each n-th is
             counted among those that match, bodies among the answers to GET of at least two bytes.
 
-    `requests` counts by method, `faults` by kind: failed, reset, cut, shortened, refused.
+    `requests` counts by method, `faults` by kind: failed, broken, stalled, reset, cut, shortened, refused.
     """
 
     def __init__(
@@ -51,6 +54,9 @@ class Proxy:
         *,
         latency: float = 0.0,
         fail_every: int = 0,
+        break_every: int = 0,
+        stall_every: int = 0,
+        stall_seconds: float = 30.0,
         reset_every: int = 0,
         cut_every: int = 0,
         shorten_every: int = 0,
@@ -60,7 +66,9 @@ class Proxy:
         target = urlsplit(endpoint_url)
         self._host, self._port = str(target.hostname), target.port or 80
         self.latency, self.refuse_writes, self.match = latency, refuse_writes, match
-        self.every = {"failed": fail_every, "reset": reset_every, "cut": cut_every, "shortened": shorten_every}
+        self.stall_seconds = stall_seconds
+        self.every = {"failed": fail_every, "broken": break_every, "stalled": stall_every}
+        self.every |= {"reset": reset_every, "cut": cut_every, "shortened": shorten_every}
         self.url = ""
         self.requests: Counter[str] = Counter()
         self.faults: Counter[str] = Counter()
@@ -116,6 +124,10 @@ class Proxy:
             return False
         if counted and self._is_turn("failed"):
             return await _answer(writer, *BUSY)
+        if counted and self._is_turn("broken"):
+            return await _answer(writer, *BROKEN)
+        if counted and self._is_turn("stalled"):
+            await asyncio.sleep(self.stall_seconds)
         upstream, forward = await asyncio.open_connection(self._host, self._port, limit=HEAD_LIMIT)
         try:
             kept = [pair for pair in headers if pair[0].lower() not in ("connection", "expect")]

@@ -33,6 +33,7 @@ PAGES = {
         "docs/scale.md",
         "docs/interfaces.md",
         "docs/benchmarks.md",
+        "docs/reliability.md",
     )
 }
 NOT_RUN = {
@@ -107,7 +108,7 @@ def test_setting_default(key: str):
     for part in key.split("."):
         value = getattr(value, part)
     ending = dict.fromkeys(("output_format", "output_compression"), "by the file's ending")
-    words = ending | dict.fromkeys(("environment_variables", "output_columns"), "none")
+    words = ending | dict.fromkeys(("environment_variables", "output_columns", "memory_limit"), "none")
     words["output_file_name"] = f"`{ModelSettings().file_name}`"
     assert ROWS[key][0] == words.get(key, f"`{value}`")
 
@@ -128,6 +129,9 @@ def test_setting_range(key: str):
     if key == "mini_batch_size":
         assert all(accepts(key, value) for value in (1, *re.findall(r'`"([^"]+)"`', allowed)))
         assert not any(accepts(key, value) for value in (0, "0 rows", "64 bits", "many"))
+    elif key == "memory_limit":
+        assert all(accepts(key, value) for value in re.findall('"([^"]+)"', allowed))
+        assert not any(accepts(key, value) for value in (0, 2**31, "0 GiB", "2", "much"))
     elif key == "output_columns":
         assert all(accepts(key, value) for value in ("all", "none", "id", ["a", "b"], {"input": "id", "row": False}))
         assert not accepts(key, {"inputs": "id"})

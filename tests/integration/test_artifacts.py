@@ -7,12 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 from uuid import UUID
 
+from endpoints import Endpoints
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter
 
 from prefect_batch.flows import jobs
-
-from .conftest import Endpoints
 
 
 def test_artifacts_of_a_job(

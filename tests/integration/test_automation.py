@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from endpoints import Endpoints, until
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.events.filters import EventFilter, EventNameFilter, EventResourceFilter
 from prefect.events.schemas.events import Event
@@ -17,8 +18,6 @@ from prefect_batch.flows import automation, catalog, jobs
 from prefect_batch.flows.job_events import COMPLETED, FAILED
 from prefect_batch.flows.publication import published
 from prefect_batch.scoring.errors import BatchError, InvalidDocument
-
-from .conftest import Endpoints, until
 
 Write = Callable[..., Path]
 COUNT = 'return ["ok" for _ in mini_batch]'

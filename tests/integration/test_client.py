@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from endpoints import Endpoints
 
 from prefect_batch.interfaces.async_client import AsyncBatchClient
 from prefect_batch.interfaces.client import BatchClient, load_batch_deployment, load_component, load_data, load_job
@@ -32,8 +33,6 @@ from prefect_batch.scoring.errors import (
     NoServer,
     NotFound,
 )
-
-from .conftest import Endpoints
 
 TABLE = "import pandas as pd\nreturn pd.DataFrame({'file': [Path(p).name for p in mini_batch], 'size': 7})"
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from endpoints import Endpoints
 from prefect.client.orchestration import SyncPrefectClient
 
 from prefect_batch.blocks.component import Asset
@@ -18,8 +19,6 @@ from prefect_batch.blocks.pipeline_deployment import PipelineDeployment
 from prefect_batch.blocks.snapshot import fetch
 from prefect_batch.flows.pipeline_source import prepare_job
 from prefect_batch.scoring.errors import InvalidDocument, NotFound
-
-from .conftest import Endpoints
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from endpoints import Ended, Endpoints
 from prefect.client.orchestration import get_client
 
 from prefect_batch.blocks.compute import parse_compute, save_compute
@@ -18,8 +19,6 @@ from prefect_batch.flows.summary import SUMMARY
 from prefect_batch.flows.usage import Usage, read_usages
 from prefect_batch.interfaces.client import BatchClient
 from prefect_batch.scoring.storage import Folder
-
-from .conftest import Ended, Endpoints
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 FILES = 4

@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from endpoints import Ended, Endpoints
 from prefect.client.orchestration import get_client
 
 from prefect_batch.blocks import datastore as datastores
@@ -19,8 +20,6 @@ from prefect_batch.blocks.datastore_file import parse_datastore
 from prefect_batch.blocks.versions import create_version
 from prefect_batch.flows import packing
 from prefect_batch.flows.locations import locate
-
-from .conftest import Ended, Endpoints
 
 Store = Callable[..., Any]
 

@@ -7,10 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from endpoints import Endpoints
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, LogFilter
-
-from .conftest import Endpoints
 
 Write = Callable[..., Path]
 Files = Callable[[int], Path]

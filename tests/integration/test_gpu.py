@@ -7,11 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from endpoints import Endpoints
 from prefect.client.orchestration import SyncPrefectClient
 
 from prefect_batch.blocks.compute import parse_compute, save_compute
-
-from .conftest import Endpoints
 
 INSTANCES, PROCESSES, GPUS = 2, 3, 2
 

@@ -15,8 +15,7 @@ import mlflow.pyfunc
 import pages
 import pandas as pd
 import pytest
-
-from .conftest import Ended, Endpoints
+from endpoints import Ended, Endpoints
 
 MODES = ("append", "prediction_only")
 

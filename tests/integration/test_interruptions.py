@@ -11,13 +11,12 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
+from endpoints import Endpoints
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, TaskRunFilter
 from prefect.states import AwaitingRetry, Crashed
 
 from prefect_batch.flows import jobs
-
-from .conftest import Endpoints
 
 FILES = 40
 Cli = Callable[..., object]

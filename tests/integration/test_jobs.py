@@ -10,10 +10,9 @@ from typing import Any
 import dask.config
 import pandas as pd
 import pytest
+from endpoints import Endpoints
 
 from prefect_batch.flows.endpoint import endpoint as endpoint_flow
-
-from .conftest import Endpoints
 
 Write = Callable[..., Path]
 Files = Callable[[int], Path]

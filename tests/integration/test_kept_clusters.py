@@ -12,6 +12,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from endpoints import Ended, Endpoints, until
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.settings import PREFECT_API_URL, get_current_settings, temporary_settings
 from processes import below, is_running
@@ -23,7 +24,6 @@ from prefect_batch.flows import cluster_host, jobs, provision
 from prefect_batch.flows.line_tending import tend
 from prefect_batch.interfaces.local_server import LocalServer
 
-from .conftest import Ended, Endpoints, until
 from .test_provision import host_pid, usages, workers
 
 Files = Callable[[int], Path]

@@ -12,17 +12,16 @@ from typing import Any
 import pytest
 import storage_servers
 from distributed import Client
+from endpoints import JOB_SECONDS, Endpoints, until
 from machines import Forwarder, Gate, Machine, Network, NotPermitted, left_over
 from prefect.client.orchestration import get_client
-from prefect.events.worker import EventsWorker
-from prefect.logging.handlers import APILogWorker
 from prefect.settings import PREFECT_API_URL, temporary_settings
+from telling import say_all
 
 from prefect_batch.blocks.compute import parse_compute, save_compute
 from prefect_batch.blocks.datastore import default_datastore
 from prefect_batch.interfaces.local_server import LocalServer
 
-from .conftest import JOB_SECONDS, Endpoints, until
 from .test_data import as_default, content, register, upload
 
 FILES = 24
@@ -67,9 +66,7 @@ def machines(server: LocalServer, tmp_path: Path) -> Iterator[Machines]:
         ):
             api_url = f"http://{network.address}:{forwarder.port}/api"
             yield Machines(network, gate, api_url, storage_servers.new_bucket(s3_url), tmp_path)
-            # What this process still has to say to that URL, it would else try for ever.
-            APILogWorker.drain_all(timeout=10)
-            EventsWorker.drain_all(timeout=10)
+            say_all()
     except NotPermitted as error:
         pytest.skip(f"no network namespaces here: {error}")
     assert left_over(network.name) == []

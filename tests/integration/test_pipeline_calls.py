@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from endpoints import Endpoints
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import DeploymentFilter
 from prefect.exceptions import PrefectHTTPStatusError
 
 from prefect_batch.flows import catalog, jobs
 from prefect_batch.scoring.errors import BatchError
-
-from .conftest import Endpoints
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 Write = Callable[..., Path]

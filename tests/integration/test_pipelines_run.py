@@ -11,6 +11,7 @@ from uuid import UUID
 
 import pytest
 import yaml
+from endpoints import Ended, Endpoints
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, LogFilter, TaskRunFilter
 from prefect.client.schemas.objects import FlowRun, TaskRun
@@ -21,8 +22,6 @@ from prefect_batch.blocks.component import PipelineComponent
 from prefect_batch.blocks.pipeline_deployment import PipelineDeployment
 from prefect_batch.blocks.pipeline_settings import PipelineSettings
 from prefect_batch.flows import jobs, stand_alone
-
-from .conftest import Ended, Endpoints
 
 Make = Callable[..., str]
 

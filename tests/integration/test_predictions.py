@@ -8,10 +8,9 @@ from pathlib import Path
 import mlflow.pyfunc
 import pandas as pd
 import pytest
+from endpoints import Endpoints
 
 from prefect_batch.scoring.errors import InvalidDocument, NotFound
-
-from .conftest import Endpoints
 
 SIZES, WORKERS = (1, 2, 3, 4), (1, 2, 4)
 

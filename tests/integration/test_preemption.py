@@ -9,13 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from endpoints import Endpoints, until
 from prefect.client.orchestration import SyncPrefectClient
 
 from prefect_batch.blocks.compute import Chaos, ComputeCluster, builtin_local, save_compute
 from prefect_batch.blocks.settings import ModelSettings
 from prefect_batch.flows.owned_cluster import OwnedCluster
 
-from .conftest import Endpoints, until
 from .test_interruptions import committed_items, parts, scoring_worker_pids
 
 Files = Callable[[int], Path]

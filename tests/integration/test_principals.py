@@ -11,6 +11,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from endpoints import Ended, Endpoints
 from prefect.blocks.fields import SecretDict
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import LogFilter
@@ -36,7 +37,6 @@ from prefect_batch.flows.locations import locate
 from prefect_batch.flows.request import route
 from prefect_batch.scoring.errors import BatchError, Forbidden, InvalidDocument, NotFound
 
-from .conftest import Ended, Endpoints
 from .test_data import register, upload
 
 NAMES = 'return [f"{Path(path).name},{Path(path).read_text()}" for path in mini_batch]'

@@ -10,6 +10,7 @@ from typing import Any
 
 import psutil
 import pytest
+from endpoints import Endpoints, until
 from prefect.client.orchestration import SyncPrefectClient
 from processes import is_running
 
@@ -18,8 +19,6 @@ from prefect_batch.blocks.compute import ComputeCluster, save_compute
 from prefect_batch.flows import provision
 from prefect_batch.flows.usage import Usage, read_usages
 from prefect_batch.scoring.storage import Folder
-
-from .conftest import Endpoints, until
 
 Write = Callable[..., Path]
 Files = Callable[[int], Path]

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import dask.config
 import pytest
+from endpoints import Ended, Endpoints, until
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import TaskRunFilter
 from storage_servers import S3Bucket
@@ -19,7 +20,6 @@ from prefect_batch.blocks import store
 from prefect_batch.blocks.compute import ComputeCluster
 from prefect_batch.flows import jobs
 
-from .conftest import Ended, Endpoints, until
 from .test_data import as_default, register
 
 HEAD = """
@@ -417,8 +417,6 @@ def test_tasks_that_still_run_when_the_flow_fails_are_cancelled(endpoints: Endpo
     deploy(
         "flow-cancelled",
         f"""
-        from prefect.client.orchestration import get_client
-
         @task
         def endless() -> None:
             Path({str(begun)!r}).write_text("begun")
@@ -426,16 +424,20 @@ def test_tasks_that_still_run_when_the_flow_fails_are_cancelled(endpoints: Endpo
 
         @flow
         def main(out: OutputFolder):
+            from endpoints import until
+            from prefect.client.orchestration import get_client
+            from prefect.client.schemas.filters import TaskRunFilter
+
             future = endless.submit()
             Path({str(begun)!r}).read_text()
+            known = TaskRunFilter.model_validate({{"id": {{"any_": [future.task_run_id]}}}})
             with get_client(sync_client=True) as client:  # the server hears of tasks a little later
-                while future.task_run_id not in [run.id for run in client.read_task_runs(limit=200)]:
-                    pass
+                until("the server knows the task", lambda: client.read_task_runs(task_run_filter=known))
             raise ValueError("no")
         """,
     )
     ended = endpoints.call("flow-cancelled")
-    assert ended.message == "flow main failed: pipelines.py: line 27: ValueError: no"
+    assert ended.message == "flow main failed: pipelines.py: line 29: ValueError: no"
     until("a cancelled task", lambda: task_states("endless") == ["Cancelled"])
 
 

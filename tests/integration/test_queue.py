@@ -13,6 +13,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from endpoints import Endpoints, until
 from pipeline_jobs import make_job
 from prefect import Flow
 from prefect.client.orchestration import SyncPrefectClient, get_client
@@ -33,8 +34,6 @@ from prefect_batch.flows.line import Place, take_place
 from prefect_batch.flows.provision import provisioned
 from prefect_batch.flows.publication import WORK_POOL, ensure_work_pool
 from prefect_batch.interfaces.local_server import LocalServer
-
-from .conftest import Endpoints, until
 
 JOIN_SECONDS = 120
 FLOW = """

@@ -13,14 +13,13 @@ import httpx
 import pytest
 import rest_gateway
 import yaml
+from endpoints import Endpoints
 from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 from rest_gateway import bearer
 
 from prefect_batch.blocks.datastore import default_datastore
 from prefect_batch.interfaces.local_server import free_port
-
-from .conftest import Endpoints
 
 PLACE = "azureml://datastores/{}/paths/rest"
 

@@ -10,14 +10,13 @@ from typing import Any
 import httpx
 import pytest
 import rest_gateway
+from endpoints import Endpoints
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import VariableCreate
 from rest_gateway import bearer
 
 from prefect_batch.blocks.datastore import default_datastore
 from prefect_batch.flows.endpoint import endpoint as endpoint_flow
-
-from .conftest import Endpoints
 
 
 @pytest.fixture(scope="module")

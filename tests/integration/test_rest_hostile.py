@@ -17,6 +17,7 @@ import hypothesis
 import pytest
 import rest_gateway
 import schemathesis
+from endpoints import Endpoints
 from fastapi import FastAPI
 from hypothesis import HealthCheck, Phase, given, settings
 from prefect.client.orchestration import get_client
@@ -26,8 +27,6 @@ from prefect_batch.blocks.datastore import default_datastore
 from prefect_batch.flows import jobs
 from prefect_batch.interfaces.rest import create_app
 from prefect_batch.interfaces.rest_settings import GatewaySettings
-
-from .conftest import Endpoints
 
 BODIES, THAT_REACH_THE_SERVER = 10_000, 100
 CALLS, KEYS = 200, 40

@@ -31,6 +31,7 @@ import distributed.comm.tcp
 import distributed.protocol.pickle
 import httpx
 import pytest
+from endpoints import Endpoints
 from prefect.blocks.fields import SecretDict
 from prefect.client.orchestration import get_client
 from storage_servers import AZURE_KEY, S3_KEY, S3_SECRET, AzureContainer, S3Bucket
@@ -46,7 +47,6 @@ from prefect_batch.scoring import retries
 from prefect_batch.scoring.errors import BatchError
 from prefect_batch.scoring.storage_errors import Redaction, translate
 
-from .conftest import Endpoints
 from .test_data import as_default, register, upload
 
 SESSION = Path(os.environ["PREFECT_HOME"]).parent

@@ -13,13 +13,12 @@ from typing import Any
 import psutil
 import pytest
 from distributed import Client
+from endpoints import Endpoints, until
 from ssh_server import HOSTS, Unavailable, ssh_server
 
 from prefect_batch.blocks import store
 from prefect_batch.blocks.compute import ComputeCluster
 from prefect_batch.blocks.ssh_cluster import HostsCluster
-
-from .conftest import Endpoints, until
 
 PEER = "os.environ['SSH_CONNECTION'].split()[2]"
 """The address that a process's ssh connection came in at: its host."""

@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from endpoints import until
 from prefect import flow, get_run_logger, tags, task
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import FlowRunFilter, LogFilter
@@ -20,8 +21,6 @@ from prefect_batch.flows.dask_mapper import dask_future
 from prefect_batch.flows.plain_run import TOLD_AFTER_SECONDS
 from prefect_batch.flows.task_runner import LeanDaskTaskRunner
 from prefect_batch.interfaces.local_server import LocalServer
-
-from .conftest import until
 
 TASK_RUNS = 13
 CLUSTER = {"n_workers": 1, "threads_per_worker": 2, "dashboard_address": ":0"}

@@ -13,6 +13,7 @@ import pytest
 import rest_gateway
 import storage_servers
 import yaml
+from endpoints import Endpoints, until
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import FlowRun
 from prefect.events.filters import EventFilter, EventNameFilter, EventResourceFilter
@@ -24,8 +25,6 @@ from prefect_batch.flows import catalog, jobs, watch, watch_ledger
 from prefect_batch.flows.watch import ARRIVED, Fired, Watcher, WatchSpec
 from prefect_batch.flows.watch import watch as watch_flow
 from prefect_batch.scoring.errors import BatchError
-
-from .conftest import Endpoints, until
 
 Write = Callable[..., Path]
 COUNT = 'return ["ok" for _ in mini_batch]'

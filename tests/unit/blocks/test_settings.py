@@ -27,6 +27,7 @@ def test_defaults_are_azures() -> None:
         "retry_settings": {"max_retries": 3, "timeout": 30},
         "logging_level": "info",
         "node_wait_timeout": 3600,
+        "memory_limit": None,
         "environment_variables": {},
     }
     assert (settings.parallelism, settings.file_name) == (1, "predictions.csv")

@@ -1,4 +1,4 @@
-"""What a worker says of a process that was killed."""
+"""What a worker says of a process that was killed, when it asks for runs, and when it begins one again."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import asyncio
 from typing import Any
 from uuid import uuid4
 
+import anyio
 import pytest
 from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.responses import WorkerFlowRunResponse
 from prefect.states import AwaitingRetry, Crashed, Pending, Running, State
 from prefect.workers.process import ProcessWorker
 
@@ -48,3 +50,46 @@ def test_the_end_of_a_process_is_told_once(
     monkeypatch.setattr(worker, "_client", Client())
     asyncio.run(worker._propose_crashed_state(run(Pending(), 0), message))
     assert said == [message] * told
+
+
+def test_a_run_resumed_while_its_process_ends_waits_for_the_next_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    ending, other = (
+        WorkerFlowRunResponse(work_pool_id=uuid4(), work_queue_id=uuid4(), flow_run=run(Pending(), 0)) for _ in range(2)
+    )
+    submitted: list[object] = []
+
+    async def submit(_self: object, responses: list[WorkerFlowRunResponse]) -> list[FlowRun]:
+        submitted.extend(responses)
+        return [found.flow_run for found in responses]
+
+    monkeypatch.setattr(ProcessWorker, "_submit_scheduled_flow_runs", submit)
+
+    async def look(worker: Any) -> None:
+        worker._limiter = anyio.CapacityLimiter(2)
+        worker._limiter.acquire_on_behalf_of_nowait(ending.flow_run.id)
+        assert await worker._submit_scheduled_flow_runs([ending, other]) == [other.flow_run]
+        worker._limiter.release_on_behalf_of(ending.flow_run.id)
+        assert await worker._submit_scheduled_flow_runs([ending]) == [ending.flow_run]
+
+    asyncio.run(look(BatchWorker("a-pool", limit=2)))
+    assert submitted == [other, ending]
+
+
+def test_a_worker_that_has_all_it_may_asks_for_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    due = [WorkerFlowRunResponse(work_pool_id=uuid4(), work_queue_id=uuid4(), flow_run=run(Pending(), 0))]
+
+    async def ask(_self: object) -> list[WorkerFlowRunResponse]:
+        return due
+
+    monkeypatch.setattr(ProcessWorker, "_get_scheduled_flow_runs", ask)
+
+    async def look(worker: Any) -> None:
+        assert await worker._get_scheduled_flow_runs() == due
+        worker._limiter = anyio.CapacityLimiter(1)
+        assert await worker._get_scheduled_flow_runs() == due
+        worker._limiter.acquire_on_behalf_of_nowait("a job")
+        assert await worker._get_scheduled_flow_runs() == []
+        worker._limiter.release_on_behalf_of("a job")
+        assert await worker._get_scheduled_flow_runs() == due
+
+    asyncio.run(look(BatchWorker("a-pool", limit=1)))

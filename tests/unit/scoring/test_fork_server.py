@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -160,6 +161,18 @@ def test_none_outlives_a_server_that_is_killed(server: Server):
     assert process.wait(20) in (None, -signal.SIGKILL)
 
 
+def test_one_that_calls_as_the_owner_goes(server: Server):
+    server.start()
+    os.kill(server.process.pid, signal.SIGSTOP)
+    os.waitid(os.P_PID, server.process.pid, os.WSTOPPED)
+    server.stop()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as caller:
+        caller.connect(server.path)
+        os.kill(server.process.pid, signal.SIGCONT)
+        assert server.process.wait(60) == 0
+    assert not Path(server.path).exists()
+
+
 class TestProgram:
     """The stand-in for a process, for those who start commands."""
 
@@ -199,3 +212,13 @@ class TestProgram:
             (child,) = psutil.Process(server.process.pid).children()
             process.kill()
             assert child.wait(20) in (None, -signal.SIGKILL)
+
+    def test_one_that_is_aloof_prints_where_the_server_does(self, server: Server):
+        server.write("echo", "import sys; print(sys.stdin.read() or 'nothing', file=sys.stderr)")
+        server.start()
+        command = server.program("echo")
+        command.insert(command.index(server.path), forked.ALOOF)
+        done = subprocess.run(command, env=server.env, input=b"in", capture_output=True, check=False)
+        assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+        server.stop()
+        assert server.process.stderr is not None and server.process.stderr.read() == b"nothing\n"

@@ -21,7 +21,7 @@ import tenacity
 from fsspec.asyn import AsyncFileSystem
 
 from prefect_batch.scoring import retries
-from prefect_batch.scoring.errors import JobReleased, StorageFailed
+from prefect_batch.scoring.errors import DiskFull, JobReleased, StorageFailed
 from prefect_batch.scoring.storage import Folder, Found
 from prefect_batch.scoring.storage_errors import Redaction
 from prefect_batch.scoring.storage_http import links
@@ -73,6 +73,14 @@ def test_a_stream_that_breaks_off_leaves_nothing(local: Folder) -> None:
         assert not local.exists("a.bin")
         raise RuntimeError
     assert os.listdir(local.path) == []  # noqa: PTH208
+
+
+def test_a_stream_to_a_full_disk_says_what_to_do(folder: Folder) -> None:
+    said = r"cannot write \S+x/a.bin: No space left on device: make room on that disk"
+    with pytest.raises(DiskFull, match=said), folder.create_stream("x/a.bin") as stream:
+        stream.write(b"half")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert not folder.exists("x/a.bin")
 
 
 def test_exactly_one_of_many_creates(folder: Folder) -> None:
