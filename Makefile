@@ -49,7 +49,7 @@ bench: setup ## Run the benchmarks and write docs/benchmarks.md anew. PARTS="fil
 chaos: setup ## Break jobs at random moments for hours, and write docs/reliability.md anew. ROUNDS=1 does each once.
 	@mkdir -p .chaos && rm -f .chaos/trials.jsonl
 	@export CHAOS_ROUNDS=$(or $(ROUNDS),13) CHAOS_RESULTS=$(CURDIR)/.chaos/trials.jsonl; \
-		run="$(BIN)/python -m pytest --timeout 0 --session-timeout 86400"; \
+		run="$(BIN)/python -m pytest --timeout 0 --session-timeout 86400 -o faulthandler_timeout=0"; \
 		$$run -s tests/chaos/test_load.py; load=$$?; \
 		$$run -q -s tests/chaos/test_soak.py & \
 		$$run -n 2 --dist worksteal tests/chaos --ignore tests/chaos/test_load.py \

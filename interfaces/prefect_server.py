@@ -73,6 +73,8 @@ def collect_apart() -> None:
         for count in itertools.count(1):
             time.sleep(_COLLECT_SECONDS)
             gc.collect(_YOUNG if count % _ALL_EVERY else _ALL)
+            if count == 1:
+                gc.freeze()  # what the server is made of is never garbage: to look through it takes most of a second
 
     gc.disable()
     threading.Thread(target=collect, name="garbage", daemon=True).start()

@@ -57,7 +57,7 @@ class Place:
 def only_one_stands(at: Place) -> None:
     """Many at once."""
     results: list[StepResult] = []
-    start = threading.Barrier(6)
+    start = threading.Barrier(6, timeout=60)
 
     def attempt(number: int) -> None:
         start.wait()

@@ -20,6 +20,8 @@ from prefect_batch.flows import catalog, jobs
 from prefect_batch.flows.endpoint import endpoint as endpoint_flow
 
 JOB_SECONDS = 120.0
+_PAUSE = 0.25
+"""Between two questions: the server answers them with the processors that the job needs."""
 
 
 @dataclass
@@ -94,12 +96,12 @@ class Endpoints:
     def until(self, job: UUID, what: str, condition: Callable[[FlowRun], Any]) -> Any:
         """Poll until the condition gives something true; fails after two minutes with the state it is in."""
         deadline = time.monotonic() + JOB_SECONDS
-        while time.monotonic() < deadline:
-            run = self.read(job)
-            if found := condition(run):
-                return found
-            time.sleep(0.1)
-        pytest.fail(f"job {job} is {self.read(job).state} and never came to {what}")
+        with get_client(sync_client=True) as client:
+            while not (found := condition(run := client.read_flow_run(job))):
+                if time.monotonic() > deadline:
+                    pytest.fail(f"job {job} is {run.state} and never came to {what}")
+                time.sleep(_PAUSE)
+        return found
 
     def wait(self, job: UUID) -> Ended:
         run = self.until(job, "an end", lambda run: run.state and run.state.is_final() and run)
@@ -116,8 +118,8 @@ class Endpoints:
 def until(what: str, condition: Callable[[], Any]) -> Any:
     """Ask again and again until there is something; fails after two minutes."""
     deadline = time.monotonic() + JOB_SECONDS
-    while time.monotonic() < deadline:
-        if found := condition():
-            return found
-        time.sleep(0.1)
-    pytest.fail(f"never came to {what}")
+    while not (found := condition()):
+        if time.monotonic() > deadline:
+            pytest.fail(f"never came to {what}")
+        time.sleep(_PAUSE)
+    return found

@@ -106,10 +106,10 @@ def test_the_server_refuses(cli: Cli, name: str, script_deployment: Write):
     assert runs == []
 
 
-def test_the_run_form_follows_the_default(cli: Cli, name: str, script_deployment: Write):
-    cli("endpoint", "create", name)
+def test_the_run_form_follows_the_default(cli_here: Cli, name: str, script_deployment: Write):
+    cli_here("endpoint", "create", name)
     assert schema_of(name)["required"] == ["deployment"]
-    cli(
+    cli_here(
         "deployment",
         "create",
         "-f",
@@ -118,7 +118,7 @@ def test_the_run_form_follows_the_default(cli: Cli, name: str, script_deployment
         name,
         "--set-default",
     )
-    cli("deployment", "create", "-f", script_deployment(RUN, name="large", mini_batch_size=70), "-e", name)
+    cli_here("deployment", "create", "-f", script_deployment(RUN, name="large", mini_batch_size=70), "-e", name)
 
     def field() -> dict[str, Any]:
         schema = schema_of(name)
@@ -127,27 +127,27 @@ def test_the_run_form_follows_the_default(cli: Cli, name: str, script_deployment
 
     assert [branch["title"] for branch in field()["anyOf"]] == ["files", "size or rows"]
     assert field()["title"] == "mini_batch_size" and field()["description"].endswith("Default: 3.")
-    cli("endpoint", "update", name, "--default", "large")
+    cli_here("endpoint", "update", name, "--default", "large")
     assert field()["description"].endswith("Default: 70.")
-    assert "first switch" in cli("deployment", "delete", "large", "-e", name, "--yes", code=1).stderr
-    cli("deployment", "delete", "small", "-e", name, "--yes")
+    assert "first switch" in cli_here("deployment", "delete", "large", "-e", name, "--yes", code=1).stderr
+    cli_here("deployment", "delete", "small", "-e", name, "--yes")
     assert schema_of(name)["properties"]["deployment"]["enum"] == ["large"]
-    cli("endpoint", "delete", name, "--yes")
-    assert name not in cli("endpoint", "list").stdout
-    assert "does not exist" in cli("endpoint", "show", name, code=1).stderr
+    cli_here("endpoint", "delete", name, "--yes")
+    assert name not in cli_here("endpoint", "list").stdout
+    assert "does not exist" in cli_here("endpoint", "show", name, code=1).stderr
 
 
-def test_lists_and_details(cli: Cli, name: str, script_deployment: Write):
-    cli("endpoint", "create", name)
+def test_lists_and_details(cli_here: Cli, name: str, script_deployment: Write):
+    cli_here("endpoint", "create", name)
     path = script_deployment(RUN, name="listed")
-    assert "version 1" in cli("deployment", "create", "-f", path, "-e", name, "--set-default").stdout
-    assert "version 2" in cli("deployment", "create", "-f", path, "-e", name).stdout
-    assert f"{name}\tlisted\t2\tyes\tlocal" in cli("deployment", "list", "-e", name).stdout
-    assert json.loads(cli("deployment", "show", "listed", "-e", name).stdout)["version"] == 2
-    assert f"{name}\tlisted" in cli("endpoint", "list").stdout
-    assert f"prefect deployment run endpoint/{name}" in cli("endpoint", "show", name).stdout
-    assert "local\tlocal" in cli("compute", "list").stdout
-    assert json.loads(cli("compute", "show", "local").stdout)["type"] == "local"
+    assert "version 1" in cli_here("deployment", "create", "-f", path, "-e", name, "--set-default").stdout
+    assert "version 2" in cli_here("deployment", "create", "-f", path, "-e", name).stdout
+    assert f"{name}\tlisted\t2\tyes\tlocal" in cli_here("deployment", "list", "-e", name).stdout
+    assert json.loads(cli_here("deployment", "show", "listed", "-e", name).stdout)["version"] == 2
+    assert f"{name}\tlisted" in cli_here("endpoint", "list").stdout
+    assert f"prefect deployment run endpoint/{name}" in cli_here("endpoint", "show", name).stdout
+    assert "local\tlocal" in cli_here("compute", "list").stdout
+    assert json.loads(cli_here("compute", "show", "local").stdout)["type"] == "local"
 
 
 @pytest.mark.parametrize(
@@ -170,16 +170,16 @@ def test_lists_and_details(cli: Cli, name: str, script_deployment: Write):
     ],
 )
 @pytest.mark.usefixtures("server")
-def test_mistakes_get_one_line(cli: Cli, arguments: list[str], message: str):
-    done = cli(*arguments, code=1)
+def test_mistakes_get_one_line(cli_here: Cli, arguments: list[str], message: str):
+    done = cli_here(*arguments, code=1)
     assert message in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
     assert "Traceback" not in done.stderr
 
 
-def test_mistakes_in_a_call_get_one_line(cli: Cli, name: str, script_deployment: Write):
-    cli("endpoint", "create", name)
-    cli("deployment", "create", "-f", script_deployment(RUN), "-e", name, "--set-default")
+def test_mistakes_in_a_call_get_one_line(cli_here: Cli, name: str, script_deployment: Write):
+    cli_here("endpoint", "create", name)
+    cli_here("deployment", "create", "-f", script_deployment(RUN), "-e", name, "--set-default")
     for arguments, message in [
         (["--input", "/not/there"], "input '/not/there' does not exist"),
         (["--set", "x"], "write KEY=VALUE"),
@@ -191,18 +191,18 @@ def test_mistakes_in_a_call_get_one_line(cli: Cli, name: str, script_deployment:
         (["--input", "/", "--output-path", "https://host/x"], "can only be read"),
         (["--set", "inputs.note=hi", "--deployment", "nothing"], "Deployment 'nothing' not found for endpoint"),
     ]:
-        said = cli("invoke", name, *arguments, code=1).stderr
+        said = cli_here("invoke", name, *arguments, code=1).stderr
         assert message in said and len(said.strip().splitlines()) == 1, said
-    assert name not in cli("job", "list").stdout
+    assert name not in cli_here("job", "list").stdout
 
 
-def test_a_call_without_data_or_deployment_says_how_to_name_them(cli: Cli, name: str, script_deployment: Write):
-    cli("endpoint", "create", name)
-    said = cli("invoke", name, "--input", "/", code=1).stderr
+def test_a_call_without_data_or_deployment_says_how_to_name_them(cli_here: Cli, name: str, script_deployment: Write):
+    cli_here("endpoint", "create", name)
+    said = cli_here("invoke", name, "--input", "/", code=1).stderr
     assert "name one, or set one with `prefect-batch endpoint update" in said
-    cli("deployment", "create", "-f", script_deployment(RUN), "-e", name, "--set-default")
-    assert "name the data with --input" in cli("invoke", name, code=1).stderr
-    wrong = cli("invoke", "--name", name, "--set", "inputs.data.pat", "x", code=1).stderr
+    cli_here("deployment", "create", "-f", script_deployment(RUN), "-e", name, "--set-default")
+    assert "name the data with --input" in cli_here("invoke", name, code=1).stderr
+    wrong = cli_here("invoke", "--name", name, "--set", "inputs.data.pat", "x", code=1).stderr
     assert wrong.startswith("Error: inputs.data: {'pat': 'x'} is not understood: give a path")
 
 
@@ -232,10 +232,10 @@ def test_no_server_configured(cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_pat
     assert done.stderr.startswith("Error: No Prefect server answers")
 
 
-def test_a_deployment_file_with_a_mistake(cli: Cli, name: str, script_deployment: Write):
-    cli("endpoint", "create", name)
+def test_a_deployment_file_with_a_mistake(cli_here: Cli, name: str, script_deployment: Write):
+    cli_here("endpoint", "create", name)
     path = script_deployment(RUN, mini_batch_size=0)
-    done = cli("deployment", "create", "-f", path, "-e", name, code=1)
+    done = cli_here("deployment", "create", "-f", path, "-e", name, code=1)
     assert done.stderr.strip() == f"Error: {path}: settings.mini_batch_size: 0 should be greater than or equal to 1"
 
 
@@ -268,7 +268,7 @@ def test_run_without_a_server(
     assert len((tmp_path / "out2" / "errors.jsonl").read_text().splitlines()) == 5
 
 
-def test_help_shows_an_example_for_each_command(cli: Cli):
+def test_help_shows_an_example_for_each_command():
     from prefect_batch.interfaces.cli import app
 
     def leaves(current: Any, path: list[str]) -> list[list[str]]:

@@ -57,12 +57,12 @@ def test_only_what_cannot_run_is_not_run():
     }
 
 
-@pytest.mark.timeout(2400)
+@pytest.mark.timeout(1400)
 @pytest.mark.usefixtures("server")
 def test_the_commands_run():
     """All of them, in one shell and in their order."""
     clone = pages.clone()
-    done = pages.run(pages.commands("".join(PAGES.values())), clone, seconds=2300)
+    done = pages.run(pages.commands("".join(PAGES.values())), clone, seconds=1350)
     assert done.stderr.count("Completed: 150 of 150 files scored, 300 rows") == 9
     assert done.stderr.count("Completed: 230 of 230 files scored, 460 rows") == 1
     assert done.stderr.count("Completed: 100 of 100 files scored, 100 rows") == 2

@@ -15,18 +15,18 @@ from prefect_batch.blocks import store
 
 def test_a_kind_that_many_make_known_at_once(client: SyncPrefectClient):
     """As the first jobs on a new server do."""
-    name, together = f"Kind {uuid4().hex[:8]}", threading.Barrier(8)
+    name, together = f"Kind {uuid4().hex[:8]}", threading.Barrier(8, timeout=60)
+    # Each a class of its own, as each process has; made one by one, for two threads of Python 3.11 cannot both parse.
+    kinds = [type("Kind", (Block,), {"_block_type_name": name, "__annotations__": {"key": str}}) for _ in range(8)]
 
-    def one(_: int) -> tuple[Any, Any]:
-        # Each a class of its own, as each process has.
-        kind = type("Kind", (Block,), {"_block_type_name": name, "__annotations__": {"key": str}})
+    def one(kind: type[Block]) -> tuple[Any, Any]:
         with get_client(sync_client=True) as mine:
             mine.hello()
             together.wait()
             return store.registered(kind, mine)
 
     with ThreadPoolExecutor(8) as pool:
-        ids = set(pool.map(one, range(8)))
+        ids = set(pool.map(one, kinds))
     assert len(ids) == 1
     ((type_id, _),) = ids
     client.delete_block_type(type_id)

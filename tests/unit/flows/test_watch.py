@@ -133,7 +133,7 @@ def test_watchers_at_once_never_share_a_file(tmp_path: Path):
     folder = Folder(str(tmp_path))
     found = files(*(f"{number:03d}" for number in range(200)))
     made: list[Batch] = []
-    start = threading.Barrier(4)
+    start = threading.Barrier(4, timeout=60)
 
     def run() -> None:
         ledger = Ledger(folder)

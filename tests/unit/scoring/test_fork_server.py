@@ -31,8 +31,8 @@ class Server:
     def start(self, *modules: str) -> None:
         command = [sys.executable, "-P", "-m", "prefect_batch.scoring.fork_server", self.path, *modules]
         self.process = subprocess.Popen(command, env=self.env, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
-        while not Path(self.path).exists():
-            assert self.process.poll() is None
+        while not Path(self.path).exists() and self.process.poll() is None:
+            pass  # one that will not fork anything may have come and gone
 
     def write(self, name: str, code: str) -> None:
         (self.folder / f"{name}.py").write_text(textwrap.dedent(code))
