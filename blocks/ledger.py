@@ -120,14 +120,14 @@ def server_now(client: SyncPrefectClient) -> datetime:
 
 def _entries(client: SyncPrefectClient, compute: str) -> list[BlockDocument]:
     """The states of a ledger that are stored, oldest first: one, or a few while somebody writes."""
-    try:
-        found = client.read_block_documents_by_type(ComputeLedger.get_block_type_slug())
-    except PrefectHTTPStatusError as error:
-        if error.response.status_code != 404:
-            raise
-        return []  # nobody has ever written one
+    found = store.documents(ComputeLedger, client, within=_name(compute))
     held = [document for document in found if document.data.get("compute") == compute]
     return sorted(held, key=lambda document: document.data["number"])
+
+
+def _name(compute: str, number: int | None = None) -> str:
+    """Of the document of a state, or what those of all have in common."""
+    return f"{compute}-{'' if number is None else number}"
 
 
 def _newest(entries: list[BlockDocument]) -> tuple[Ledger, int, list[str]]:
@@ -146,7 +146,7 @@ def _is_written(client: SyncPrefectClient, entry: ComputeLedger, older: list[Blo
     type_id, schema_id = _registered(client)
     document = BlockDocumentCreate.model_validate(
         {
-            "name": f"{entry.compute}-{entry.number}",
+            "name": _name(entry.compute, entry.number),
             "data": entry.model_dump(mode="json"),
             "block_type_id": type_id,
             "block_schema_id": schema_id,

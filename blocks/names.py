@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Sequence
 from typing import Annotated
 
 from pydantic import AfterValidator
@@ -59,19 +60,30 @@ def document_name(*parts: str) -> str:
 
     A single text that is such a name already stays as it is.
     """
-    slug = re.sub("[^a-z0-9]+", "-", "-".join(parts).lower()).strip("-")
+    slug = _slug(parts)
     if parts == (slug,):
         return slug
     return f"{slug[:100]}-{hashlib.sha256(chr(0).join(parts).encode()).hexdigest()[:16]}"
 
 
-def version_name(endpoint: str, deployment: str, version: int) -> str:
-    """The block document of one deployment version, `heart--gbm--v3`.
+def document_prefix(*parts: str) -> str:
+    """What all names begin with that document_name gives for these texts and more."""
+    return _slug(parts)[:100]
+
+
+def version_name(endpoint: str, deployment: str | None = None, version: int | None = None) -> str:
+    """The block document of one deployment version, `heart--gbm--v3`; without some of it, what such names begin with.
 
     No two deployments share a name: a run of n dashes inside a name is written as 2n - 1, so that a run of exactly
     two only ever separates.
     """
-    return f"{_escape(endpoint)}--{_escape(deployment)}--v{version}"
+    if deployment is None:
+        return f"{_escape(endpoint)}--"
+    return f"{_escape(endpoint)}--{_escape(deployment)}--v{'' if version is None else version}"
+
+
+def _slug(parts: Sequence[str]) -> str:
+    return re.sub("[^a-z0-9]+", "-", "-".join(parts).lower()).strip("-")
 
 
 def _escape(name: str) -> str:

@@ -22,6 +22,8 @@ from ..scoring.errors import AlreadyExists, BatchError, NoServer, NotFound
 from .documents import explain
 
 B = TypeVar("B", bound=Block)
+_PAGE = 200
+"""Documents: the server gives no more of a search at once."""
 
 
 @contextmanager
@@ -57,22 +59,50 @@ def load(kind: type[B], name: str, client: SyncPrefectClient) -> B:
     return _parse(kind, _read(kind, name, client))
 
 
-def list_all(kind: type[B], client: SyncPrefectClient, **equal: Any) -> list[B]:
-    """The documents of a kind whose top-level keys have these values, by name; others are not even parsed."""
-    return [block for block, _ in list_dated(kind, client, **equal)]
+def list_all(kind: type[B], client: SyncPrefectClient, within: str | None = None, **equal: Any) -> list[B]:
+    """The documents of a kind whose top-level keys have these values, by name; others are not even parsed.
+
+    Args:
+        kind: of block.
+        client: of the server.
+        within: a text in the names of all that are wanted, if there is one: see `documents`.
+        equal: the values.
+    """
+    return [block for block, _ in list_dated(kind, client, within, **equal)]
 
 
-def list_dated(kind: type[B], client: SyncPrefectClient, **equal: Any) -> list[tuple[B, datetime]]:
+def list_dated(
+    kind: type[B], client: SyncPrefectClient, within: str | None = None, **equal: Any
+) -> list[tuple[B, datetime]]:
     """What list_all gives, each with the time at which the server saved it first, by the server's clock."""
-    try:
-        found = client.read_block_documents_by_type(kind.get_block_type_slug())  # all: the route knows no pages
-    except PrefectHTTPStatusError as error:
-        if error.response.status_code != 404:
-            raise
-        return []  # no block of this kind has ever been saved
-    wanted = [document for document in found if equal.items() <= document.data.items()]
+    wanted = [found for found in documents(kind, client, within) if equal.items() <= found.data.items()]
     wanted.sort(key=lambda document: document.name or "")
     return [(_parse(kind, document), document.created or datetime.now(UTC)) for document in wanted]
+
+
+def documents(kind: type[Block], client: SyncPrefectClient, within: str | None = None) -> list[BlockDocument]:
+    """All of a kind as they are stored, in any order; or those whose names have a text of `[a-z0-9-]` in them.
+
+    Reading all takes the longer the more there are, whoever made them: 2 ms and 14 kB for each version of a deployment.
+    """
+    if within is None:
+        try:
+            return client.read_block_documents_by_type(kind.get_block_type_slug())  # the route knows no pages
+        except PrefectHTTPStatusError as error:
+            if error.response.status_code != 404:
+                raise
+            return []  # no block of this kind has ever been saved
+    wanted = {
+        "block_types": {"slug": {"any_": [kind.get_block_type_slug()]}},
+        "block_documents": {"name": {"like_": within}},
+        "limit": _PAGE,
+    }
+    found = list[BlockDocument]()
+    while True:
+        page = client.request("POST", "/block_documents/filter", json={**wanted, "offset": len(found)}).json()
+        found += map(BlockDocument.model_validate, page)
+        if len(page) < _PAGE:
+            return found
 
 
 def patch(kind: type[Block], name: str, data: dict[str, Any], client: SyncPrefectClient) -> None:

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from ..scoring.errors import AlreadyExists, NotFound
 from . import store
 from .documents import as_text, did_you_mean
-from .names import AssetName, document_name
+from .names import AssetName, document_name, document_prefix
 
 LATEST = "latest"
 
@@ -80,7 +80,8 @@ def create_version(client: SyncPrefectClient, new: V) -> V:
 
 def list_versions(kind: type[V], client: SyncPrefectClient, name: str | None = None) -> list[V]:
     """All versions of one name, or of all by name; archived ones too, oldest first."""
-    found = store.list_dated(kind, client, **({} if name is None else {"name": name}))
+    equal = {} if name is None else {"name": name}
+    found = store.list_dated(kind, client, None if name is None else document_prefix(name), **equal)
     found.sort(key=lambda entry: (entry[0].name, entry[1]))
     return [one.model_copy(update={"created_at": created}) for one, created in found]
 

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import uuid4
 
+import pytest
 from prefect.blocks.core import Block
 from prefect.client.orchestration import SyncPrefectClient, get_client
 
@@ -30,3 +31,28 @@ def test_a_kind_that_many_make_known_at_once(client: SyncPrefectClient):
     assert len(ids) == 1
     ((type_id, _),) = ids
     client.delete_block_type(type_id)
+
+
+class Kept(Block):
+    _block_type_name = "Kept for a test"
+    _block_type_slug = "kept-for-a-test"
+
+    number: int
+    even: bool
+
+
+def test_documents_by_a_text_in_their_names(client: SyncPrefectClient, monkeypatch: pytest.MonkeyPatch):
+    """The server gives what is wanted and no more, in as many pages as it takes."""
+    assert store.documents(Kept, client, within="a-b") == store.documents(Kept, client) == []
+    for number in range(5):
+        store.create(Kept(number=number, even=number % 2 == 0), f"a-b--{number}", client)
+    store.create(Kept(number=9, even=False), "a-c--9", client)
+    monkeypatch.setattr(store, "_PAGE", 2)
+    try:
+        found = store.documents(Kept, client, within="a-b--")
+        assert sorted(document.data["number"] for document in found) == [0, 1, 2, 3, 4]
+        assert [one.number for one in store.list_all(Kept, client, "a-b--", even=True)] == [0, 2, 4]
+        assert [one.number for one in store.list_all(Kept, client, even=False)] == [1, 3, 9]
+        assert store.documents(Kept, client, within="a-d") == []
+    finally:
+        client.delete_block_type(store.registered(Kept, client)[0])

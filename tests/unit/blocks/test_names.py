@@ -8,7 +8,7 @@ import re
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from prefect_batch.blocks.names import Name, strip_reference, version_name
+from prefect_batch.blocks.names import Name, document_name, document_prefix, strip_reference, version_name
 
 NAME: TypeAdapter[str] = TypeAdapter(Name)
 
@@ -45,6 +45,18 @@ def test_document_names_are_what_prefect_takes() -> None:
     assert version_name("heart", "gbm", 3) == "heart--gbm--v3"
     assert version_name("a-b", "c--d", 1) == "a-b--c---d--v1"
     assert re.fullmatch("[a-z0-9-]+", version_name("a--b9", "c-d", 10))
+
+
+def test_names_of_one_endpoint_or_deployment_begin_alike() -> None:
+    assert version_name("a-b", "c--d", 12).startswith(version_name("a-b", "c--d"))
+    assert version_name("a-b", "c--d").startswith(version_name("a-b"))
+    assert not version_name("a-b-c", "d", 1).startswith(version_name("a-b"))
+
+
+@pytest.mark.parametrize("name", ["heart", "Heart.v", "_", "a" * 98 + "._.b", "a" * 255])
+def test_names_of_one_asset_begin_alike(name: str) -> None:
+    made = document_name(name, "1")
+    assert made.startswith(document_prefix(name)) and re.fullmatch("[a-z0-9-]+", made)
 
 
 @pytest.mark.parametrize(
