@@ -95,6 +95,7 @@ def documents(kind: type[Block], client: SyncPrefectClient, within: str | None =
     wanted = {
         "block_types": {"slug": {"any_": [kind.get_block_type_slug()]}},
         "block_documents": {"name": {"like_": within}},
+        "include_secrets": True,
         "limit": _PAGE,
     }
     found = list[BlockDocument]()

@@ -10,6 +10,7 @@ from uuid import uuid4
 import pytest
 from prefect.blocks.core import Block
 from prefect.client.orchestration import SyncPrefectClient, get_client
+from pydantic import SecretStr
 
 from prefect_batch.blocks import store
 
@@ -39,6 +40,7 @@ class Kept(Block):
 
     number: int
     even: bool
+    secret: SecretStr = SecretStr("of a test")
 
 
 def test_documents_by_a_text_in_their_names(client: SyncPrefectClient, monkeypatch: pytest.MonkeyPatch):
@@ -51,6 +53,7 @@ def test_documents_by_a_text_in_their_names(client: SyncPrefectClient, monkeypat
     try:
         found = store.documents(Kept, client, within="a-b--")
         assert sorted(document.data["number"] for document in found) == [0, 1, 2, 3, 4]
+        assert {document.data["secret"] for document in found} == {"of a test"}
         assert [one.number for one in store.list_all(Kept, client, "a-b--", even=True)] == [0, 2, 4]
         assert [one.number for one in store.list_all(Kept, client, even=False)] == [1, 3, 9]
         assert store.documents(Kept, client, within="a-d") == []
