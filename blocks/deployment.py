@@ -16,7 +16,7 @@ from ..scoring.errors import AlreadyExists, InvalidDocument, NotFound
 from . import store
 from .documents import load_yaml, merged
 from .model_deployment import ModelDeployment, check_source, parse_model_deployment
-from .names import version_name
+from .names import version_prefix
 from .pipeline_deployment import PipelineDeployment, parse_pipeline_deployment
 
 Deployment = ModelDeployment | PipelineDeployment
@@ -64,7 +64,7 @@ def load_deployment(
 def versions(client: SyncPrefectClient, endpoint: str, name: str | None = None) -> list[Deployment]:
     """All versions of an endpoint's deployments, or of one of them, oldest first."""
     equal = {"endpoint_name": endpoint} | ({"name": name} if name else {})
-    within = version_name(endpoint, name)
+    within = version_prefix(endpoint, name)
     found: list[Deployment] = [one for kind in _KINDS for one in store.list_all(kind, client, within, **equal)]
     return sorted(found, key=lambda deployment: (deployment.name, deployment.version))
 

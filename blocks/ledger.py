@@ -120,14 +120,14 @@ def server_now(client: SyncPrefectClient) -> datetime:
 
 def _entries(client: SyncPrefectClient, compute: str) -> list[BlockDocument]:
     """The states of a ledger that are stored, oldest first: one, or a few while somebody writes."""
-    found = store.documents(ComputeLedger, client, within=_name(compute))
+    found = store.documents(ComputeLedger, client, within=_prefix(compute))
     held = [document for document in found if document.data.get("compute") == compute]
     return sorted(held, key=lambda document: document.data["number"])
 
 
-def _name(compute: str, number: int | None = None) -> str:
-    """Of the document of a state, or what those of all have in common."""
-    return f"{compute}-{'' if number is None else number}"
+def _prefix(compute: str) -> str:
+    """What the names of the documents of all its states begin with; their numbers follow."""
+    return f"{compute}-"
 
 
 def _newest(entries: list[BlockDocument]) -> tuple[Ledger, int, list[str]]:
@@ -146,7 +146,7 @@ def _is_written(client: SyncPrefectClient, entry: ComputeLedger, older: list[Blo
     type_id, schema_id = _registered(client)
     document = BlockDocumentCreate.model_validate(
         {
-            "name": _name(entry.compute, entry.number),
+            "name": f"{_prefix(entry.compute)}{entry.number}",
             "data": entry.model_dump(mode="json"),
             "block_type_id": type_id,
             "block_schema_id": schema_id,

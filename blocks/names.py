@@ -71,15 +71,18 @@ def document_prefix(*parts: str) -> str:
     return _slug(parts)[:100]
 
 
-def version_name(endpoint: str, deployment: str | None = None, version: int | None = None) -> str:
-    """The block document of one deployment version, `heart--gbm--v3`; without some of it, what such names begin with.
+def version_name(endpoint: str, deployment: str, version: int) -> str:
+    """The block document of one deployment version, `heart--gbm--v3`.
 
     No two deployments share a name: a run of n dashes inside a name is written as 2n - 1, so that a run of exactly
     two only ever separates.
     """
-    if deployment is None:
-        return f"{_escape(endpoint)}--"
-    return f"{_escape(endpoint)}--{_escape(deployment)}--v{'' if version is None else version}"
+    return f"{version_prefix(endpoint, deployment)}{version}"
+
+
+def version_prefix(endpoint: str, deployment: str | None = None) -> str:
+    """What the names of all versions of an endpoint's deployments begin with, or those of one of them."""
+    return f"{_escape(endpoint)}--" + ("" if deployment is None else f"{_escape(deployment)}--v")
 
 
 def _slug(parts: Sequence[str]) -> str:

@@ -8,7 +8,14 @@ import re
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from prefect_batch.blocks.names import Name, document_name, document_prefix, strip_reference, version_name
+from prefect_batch.blocks.names import (
+    Name,
+    document_name,
+    document_prefix,
+    strip_reference,
+    version_name,
+    version_prefix,
+)
 
 NAME: TypeAdapter[str] = TypeAdapter(Name)
 
@@ -48,9 +55,9 @@ def test_document_names_are_what_prefect_takes() -> None:
 
 
 def test_names_of_one_endpoint_or_deployment_begin_alike() -> None:
-    assert version_name("a-b", "c--d", 12).startswith(version_name("a-b", "c--d"))
-    assert version_name("a-b", "c--d").startswith(version_name("a-b"))
-    assert not version_name("a-b-c", "d", 1).startswith(version_name("a-b"))
+    assert version_name("a-b", "c--d", 12).startswith(version_prefix("a-b", "c--d"))
+    assert version_prefix("a-b", "c--d").startswith(version_prefix("a-b"))
+    assert not version_name("a-b-c", "d", 1).startswith(version_prefix("a-b"))
 
 
 @pytest.mark.parametrize("name", ["heart", "Heart.v", "_", "a" * 98 + "._.b", "a" * 255])
