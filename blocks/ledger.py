@@ -156,7 +156,8 @@ def _is_written(client: SyncPrefectClient, entry: ComputeLedger, older: list[Blo
         created = client.create_block_document(document)
     except ObjectAlreadyExists:
         return False  # or the answer was lost, and it is our own: seen by its writer when it is read again
-    if not older or not all(_is_removed(client, old) for old in older):
+    removed = [_is_removed(client, old) for old in older]  # all, also those after one that somebody was faster with
+    if not older or not all(removed):
         entries = _entries(client, entry.compute)
         higher = [other for other in entries if other.data["number"] > entry.number]
         if higher and entry.writers[-1] not in higher[-1].data["writers"]:

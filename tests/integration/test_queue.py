@@ -23,7 +23,7 @@ from prefect.exceptions import Pause
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Running
 
-from prefect_batch.blocks import ledger
+from prefect_batch.blocks import ledger, store
 from prefect_batch.blocks.cluster_kind import Shape
 from prefect_batch.blocks.compute import ComputeCluster, builtin_local, find_compute, save_compute
 from prefect_batch.blocks.ledger import Holder, Ledger
@@ -345,6 +345,21 @@ def test_writers_at_once_lose_nothing(server: object):
         entries = list_all(ledger.ComputeLedger, client, compute="line-race")
     assert sorted(held) == sorted(f"{writer}-{number}" for writer in range(4) for number in range(6))
     assert [entry.number for entry in entries] == [24]
+
+
+def test_no_state_is_left_where_another_has_removed_the_first(client: SyncPrefectClient):
+    """Two writers read the same two states; the slower one finds the older of them gone, and removes the newer."""
+    name = "line-left"
+    for number in (1, 2):
+        entry = ledger.ComputeLedger(compute=name, number=number, writers=[], ledger=Ledger())
+        store.create(entry, f"{name}-{number}", client)
+
+    def step(held: Ledger, now: datetime) -> Ledger:
+        store.delete(ledger.ComputeLedger, f"{name}-1", client)
+        return held.model_copy(update={"holders": [Holder(job="j", instances=1, node_label="", since=now, until=now)]})
+
+    ledger.change(client, name, step)
+    assert [entry.number for entry in list_all(ledger.ComputeLedger, client, compute=name)] == [3]
 
 
 def test_jobs_of_endpoints(
