@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from typing import Any, cast
-from uuid import UUID
 
-import httpx
 from distributed import CancelledError
 from distributed.scheduler import KilledWorker
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import State
-from prefect.exceptions import ObjectNotFound
-from prefect.states import Cancelled, Crashed, Failed
+from prefect.states import Cancelled, Failed
 from prefect_dask.task_runners import PrefectDaskFuture
 
 from ..scoring import slots
@@ -26,6 +22,7 @@ from .job import Job
 from .mapping import Suspected
 from .plan import Plan, Shard, shard_name
 from .score_shard import LimitedSink, fail_shard, score_shard
+from .task_rows import close_lost, set_state
 from .task_runner import LeanDaskTaskRunner, is_connected
 
 ENDED = "The job has ended."
@@ -92,7 +89,7 @@ class DaskMapper:
             return state.data if state.is_completed() else handle.result()
         except KilledWorker as error:
             message = f"{error.allowed_failures + 1} workers died one after the other while they had this shard"
-            set_state(self._client, handle, Crashed(message=message))
+            close_lost(self._client, score, handle.task_run_id, message)
             if not alone:
                 raise Suspected(message) from None
             return fail_shard(self._job, self._plan, shard, self._run, "KilledWorker", message)
@@ -115,7 +112,7 @@ class DaskMapper:
             self._give_up()
             dask.run(release, self._job.root, True, on_error="ignore")
         for future in futures:
-            set_state(self._client, future, Cancelled(message=ENDED))
+            set_state(self._client, future.task_run_id, Cancelled(message=ENDED))
 
     def release(self) -> None:
         dask: Any = self._runner.client
@@ -131,27 +128,3 @@ def threads(plan: Plan) -> int:
 def dask_future(future: PrefectDaskFuture[Any]) -> Any:
     """The Dask future inside a Prefect future."""
     return cast(Any, future).wrapped_future
-
-
-def set_state(client: SyncPrefectClient, future: PrefectDaskFuture[Any], state: State[Any]) -> bool:
-    """Tell the server how a task run ended whose worker can no more; false where it does not know the task run."""
-    try:
-        client.set_task_run_state(future.task_run_id, state, force=True)
-    except (ObjectNotFound, httpx.HTTPStatusError):
-        return False  # it never started, or what the worker said of it is still on its way
-    return True
-
-
-def close_stale_task_runs(client: SyncPrefectClient, flow_run_id: UUID, logger: logging.Logger | Any) -> None:
-    """Task runs that a killed run of this flow left Pending or Running, as Crashed: nobody else would."""
-    from prefect.client.schemas.filters import FlowRunFilter, TaskRunFilter
-
-    stale = client.read_task_runs(
-        flow_run_filter=FlowRunFilter.model_validate({"id": {"any_": [flow_run_id]}}),
-        task_run_filter=TaskRunFilter.model_validate({"state": {"type": {"any_": ["PENDING", "RUNNING"]}}}),
-        limit=200,
-    )
-    for run in stale:
-        client.set_task_run_state(run.id, Crashed(message="The flow run was killed."), force=True)
-    if stale:
-        logger.info("%d task runs of the killed run were closed", len(stale))

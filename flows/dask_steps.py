@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, cast
@@ -13,19 +12,20 @@ from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import State
-from prefect.states import Cancelled, Completed, Crashed, Failed
+from prefect.states import Cancelled, Completed, Failed
 from prefect_dask.task_runners import PrefectDaskFuture
 
 from . import provision, run_step
-from .dask_mapper import dask_future, set_state
+from .dask_mapper import dask_future
 from .pipeline_job import PipelineJob
 from .pipeline_summary import CANCELLED, COMPLETED, FAILED
 from .run_graph import STOPPED, WorkersLost
 from .score_shard import LimitedSink
 from .step_result import StepResult
+from .task_rows import HEARSAY_SECONDS, close_lost, set_state
 from .task_runner import LeanDaskTaskRunner, is_connected
 
-_HEARSAY_SECONDS = 3.0
+_LOST = "The worker died that ran it."
 _STATES: dict[str, Callable[..., State[Any]]] = {COMPLETED: Completed, FAILED: Failed, CANCELLED: Cancelled}
 
 
@@ -72,7 +72,7 @@ class DaskStepper:
         try:
             state: State[StepResult] = dask_future(future).result()
         except KilledWorker as error:
-            self._close_row(future)
+            close_lost(self._client, step_task, future.task_run_id, _LOST, name=step, wait=HEARSAY_SECONDS)
             raise WorkersLost(error.allowed_failures + 1) from None
         except CancelledError:
             if self._cluster is not None:
@@ -86,14 +86,6 @@ class DaskStepper:
         if result.completed:
             self._completed[step] = state
         return result
-
-    def _close_row(self, future: PrefectDaskFuture[StepResult]) -> None:
-        """Its row in the run graph would else be Running for ever. The server may hear of its start only now."""
-        deadline = time.monotonic() + _HEARSAY_SECONDS
-        while not set_state(self._client, future, Crashed(message="The worker died that ran it.")):
-            if time.monotonic() > deadline:
-                return  # it never started
-            time.sleep(_HEARSAY_SECONDS / 20)
 
     def _give_up(self) -> None:
         dask: Any = self._runner.client
@@ -109,7 +101,7 @@ class DaskStepper:
             self._stop_on_workers(self._run)
         for step, future in stopped.items():
             del self._flying[step]
-            set_state(self._client, future, Cancelled(message=STOPPED))
+            set_state(self._client, future.task_run_id, Cancelled(message=STOPPED))
 
     def _stop_on_workers(self, run: int) -> None:
         dask: Any = self._runner.client

@@ -14,12 +14,13 @@ from prefect.states import Completed, Failed
 from ..blocks.datastore import open_folder
 from ..scoring.errors import BatchError
 from . import environments, provision
-from .dask_mapper import DaskMapper, close_stale_task_runs
+from .dask_mapper import DaskMapper
 from .job import Job
 from .plan import Plan
 from .progress import ProgressArtifact, publish_result
 from .score_job import score_job
 from .summary import read_summary
+from .task_rows import close_stale
 from .task_runner import LeanDaskTaskRunner
 
 
@@ -43,7 +44,7 @@ def model(deployment: str, job_folder: str) -> State[Any]:
 
         def mapper(plan: Plan, run: int) -> DaskMapper:
             if run > 1:
-                close_stale_task_runs(client, flow_run_id, logger)
+                close_stale(client, flow_run_id, logger)
             logger.info(
                 "%d %s in %d mini-batches, %d task runs", plan.items, plan.unit, plan.mini_batches, len(plan.shards)
             )

@@ -17,7 +17,6 @@ from prefect.states import Completed, Failed
 from ..blocks.datastore import open_folder
 from ..scoring.errors import BatchError
 from . import provision
-from .dask_mapper import close_stale_task_runs
 from .dask_steps import DaskStepper
 from .pipeline_job import PipelineJob
 from .pipeline_summary import FAILED, PipelineSummary, read_pipeline_summary
@@ -25,6 +24,7 @@ from .progress import StepProgress, publish_pipeline
 from .python_flow import run_python_flow
 from .run_graph import StepCounts, run_graph
 from .summary import SUMMARY
+from .task_rows import close_stale
 from .task_runner import LeanDaskTaskRunner
 
 
@@ -64,7 +64,7 @@ def _run_graph(
 ) -> PipelineSummary:
     def stepper(run: int) -> DaskStepper:
         if run > 1:
-            close_stale_task_runs(client, flow_run_id, logger)
+            close_stale(client, flow_run_id, logger)
         return DaskStepper(job, run, runner, client)
 
     said = flow_run_logger(client.read_flow_run(UUID(job.id)))

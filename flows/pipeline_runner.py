@@ -43,11 +43,10 @@ class PipelineFuture(PrefectDaskFuture[Any]):
 
     looked_at = False
 
-    def __init__(self, task_run_id: UUID, wrapped_future: Any, name: str) -> None:
+    def __init__(self, task_run_id: UUID, wrapped_future: Any, task: Any) -> None:
         super().__init__(task_run_id, wrapped_future)  # pyright: ignore[reportUnknownMemberType]
         self.dask: Any = wrapped_future
-        self.name = name
-        """Of the task."""
+        self.task = task
 
     @property
     def state(self) -> State[Any]:
@@ -61,13 +60,20 @@ class PipelineFuture(PrefectDaskFuture[Any]):
             self.wait()
         return self._final_state
 
+    @property
+    def loss(self) -> BaseException | None:
+        """Why the task has ended without a word of its own: its workers died, one after the other."""
+        if self.dask.status != "error":
+            return None
+        error: Any = self.dask.exception()
+        if isinstance(error, KilledWorker):
+            return JobFailed(f"{error.allowed_failures + 1} workers died one after the other while they ran it")
+        return error
+
     def wait(self, timeout: float | None = None) -> None:
         super().wait(timeout)
-        if self._final_state is None and self.dask.status == "error":  # its workers died, one after the other
-            error: Any = self.dask.exception()
-            if isinstance(error, KilledWorker):
-                error = JobFailed(f"{error.allowed_failures + 1} workers died one after the other while they ran it")
-            self._final_state = Crashed(message=describe(error)[1], data=error)
+        if self._final_state is None and (loss := self.loss) is not None:
+            self._final_state = Crashed(message=describe(loss)[1], data=loss)
 
     def result(self, timeout: float | None = None, raise_on_failure: bool = True) -> Any:
         self.looked_at = True
@@ -116,7 +122,7 @@ class PipelineTaskRunner(LeanDaskTaskRunner):
     def future(self, task: Any, dask_future: Any, task_run_id: UUID, label: str | None) -> PrefectDaskFuture[Any]:
         if TaskRunContext.get() is not None:
             return super().future(task, dask_future, task_run_id, label)
-        future = PipelineFuture(task_run_id, dask_future, task.name)
+        future = PipelineFuture(task_run_id, dask_future, task)
         self.futures.append(future)
         if label is not None:
             self._labels[task_run_id] = label

@@ -33,7 +33,7 @@ from ..scoring.storage import Folder
 from ..scoring.traces import describe
 from . import data_files, flow_source, provision
 from .commit import Staged, check_free, commit, read_result
-from .dask_mapper import ENDED, close_stale_task_runs, set_state
+from .dask_mapper import ENDED
 from .data import CURRENT_JOB, InputFile, InputFolder, OutputFile, OutputFolder, Pointer
 from .pipeline_job import DataValue, OutputPlace, PipelineJob
 from .pipeline_runner import CODE, FlowCode, PipelineFuture, PipelineTaskRunner, call_tasks_on_cluster, code_folder
@@ -42,6 +42,7 @@ from .placing import link_or_copy
 from .score import RUNNING, RunningFlow
 from .step_result import StepResult
 from .task_results import RESULTS, exited
+from .task_rows import close_lost, close_stale, set_state
 from .task_runner import LeanDaskTaskRunner, is_connected
 
 RECORD, OUTPUTS, _STAGED = "flow", "outputs", ".staged"
@@ -169,7 +170,7 @@ class _FlowRun:
         context = FlowRunContext.get()
         assert context is not None and context.flow_run is not None
         if self._run > 1:
-            close_stale_task_runs(self._client, context.flow_run.id, self._logger)
+            close_stale(self._client, context.flow_run.id, self._logger)
         runner = cast(PipelineTaskRunner, context.task_runner)
         self._futures = runner.futures
         return runner
@@ -195,12 +196,18 @@ class _FlowRun:
         try:
             return self._client.read_task_run(future.task_run_id).name
         except Exception:  # the server hears of tasks by events, perhaps later
-            return future.name
+            return future.task.name
 
     def end_tasks(self, runner: PipelineTaskRunner) -> None:
         """After a flow that failed, while its runner is still there: nobody waits for its tasks any more."""
         for future in runner.stop():
-            set_state(self._client, future, Cancelled(message=ENDED))
+            set_state(self._client, future.task_run_id, Cancelled(message=ENDED))
+
+    def close_lost(self, runner: PipelineTaskRunner) -> None:
+        """At the end of each attempt at the flow: tasks whose workers died cannot say so."""
+        for future in runner.futures:
+            if (loss := future.loss) is not None:
+                close_lost(self._client, future.task, future.task_run_id, describe(loss)[1])
 
 
 class _Body:
@@ -241,6 +248,8 @@ class _Body:
             if isinstance(error, SystemExit):
                 raise exited(error) from None
             raise
+        finally:
+            self._flow_run.close_lost(runner)
 
 
 def _nothing() -> None:

@@ -12,7 +12,8 @@ from uuid import UUID
 
 import pytest
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.filters import FlowRunFilter
+from prefect.client.schemas.objects import FlowRun, TaskRun
 
 from prefect_batch.blocks.datastore import default_datastore
 from prefect_batch.blocks.endpoint import BatchEndpoint
@@ -113,6 +114,19 @@ class Endpoints:
 
     def _ended(self, job: str, state: str | None, message: str | None) -> Ended:
         return Ended(job, state or "", message or "", self.folder(job))
+
+
+def task_runs(job: UUID | str) -> list[TaskRun]:
+    """Those of the flows that a job has called, as far as the server has heard of them: some moments later."""
+    with get_client(sync_client=True) as client:
+        below = FlowRunFilter.model_validate({"parent_flow_run_id": {"any_": [job]}})
+        called = [run.id for run in client.read_flow_runs(flow_run_filter=below)]
+        return client.read_task_runs(flow_run_filter=FlowRunFilter.model_validate({"id": {"any_": called}}))
+
+
+def task_run_states(job: UUID | str) -> list[str]:
+    """The names of the states of the same, in alphabetical order."""
+    return sorted(run.state.name or "" for run in task_runs(job) if run.state is not None)
 
 
 def until(what: str, condition: Callable[[], Any]) -> Any:

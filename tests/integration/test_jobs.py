@@ -10,7 +10,7 @@ from typing import Any
 import dask.config
 import pandas as pd
 import pytest
-from endpoints import Endpoints
+from endpoints import Endpoints, task_run_states, until
 
 from prefect_batch.flows.endpoint import endpoint as endpoint_flow
 
@@ -247,6 +247,8 @@ def test_a_shard_that_kills_its_workers_is_counted_alone(
     assert ended.state == "Completed"
     assert [(e["item"], e["error_type"]) for e in ended.errors] == [("item-00002.txt", "KilledWorker")]
     assert len(ended.predictions.splitlines()) == 1 + 4
+    # The shard that killed its workers, and what was left of it: no row stays Running for ever.
+    until("an end of each task run", lambda: task_run_states(ended.id) == ["Crashed", "Crashed"])
 
 
 def test_a_piece_that_kills_its_workers_is_counted_alone(

@@ -11,9 +11,9 @@ from uuid import UUID
 
 import pytest
 import yaml
-from endpoints import Ended, Endpoints
+from endpoints import Ended, Endpoints, task_run_states, task_runs, until
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import FlowRunFilter, LogFilter, TaskRunFilter
+from prefect.client.schemas.filters import LogFilter
 from prefect.client.schemas.objects import FlowRun, TaskRun
 from prefect.states import AwaitingRetry
 from processes import is_running, parent
@@ -83,25 +83,11 @@ def graph(endpoints: Endpoints, tmp_path: Path, request: pytest.FixtureRequest) 
     return make
 
 
-def pipeline_runs(job: UUID | str) -> list[FlowRun]:
-    """The runs of the flow `pipeline` that a job has made."""
-    with get_client(sync_client=True) as client:
-        below = FlowRunFilter.model_validate({"parent_flow_run_id": {"any_": [job]}})
-        return client.read_flow_runs(flow_run_filter=below)
-
-
-def rows(job: UUID | str) -> list[TaskRun]:
-    """Task runs of a job's pipeline, as they were started; their final states arrive a little later."""
-    with get_client(sync_client=True) as client:
-        runs = [run.id for run in pipeline_runs(job)]
-        return client.read_task_runs(flow_run_filter=FlowRunFilter.model_validate({"id": {"any_": runs}}))
-
-
 def final_rows(endpoints: Endpoints, job: str, count: int) -> dict[str, TaskRun]:
     """By name, once so many have ended."""
 
     def ended(_: FlowRun) -> list[TaskRun] | None:
-        found = rows(job)
+        found = task_runs(job)
         return found if len(found) >= count and all(row.state and row.state.is_final() for row in found) else None
 
     found = endpoints.until(UUID(job), f"{count} task runs that have ended", ended)
@@ -228,7 +214,7 @@ def test_a_killed_dask_worker(endpoints: Endpoints, graph: Make, tool: Any, plac
     assert (place / "ran").read_text() == "first\n", "what had completed ran again"
 
     def ends(_: FlowRun) -> bool:
-        found = sorted((row.name, row.state.name) for row in rows(job) if row.state and row.state.name)
+        found = sorted((row.name, row.state.name) for row in task_runs(job) if row.state and row.state.name)
         return found == [("first", "Completed"), ("long", "Completed"), ("long", "Crashed")]
 
     endpoints.until(job, "a row for each attempt", ends)
@@ -271,14 +257,7 @@ def test_a_killed_flow_is_resumed(endpoints: Endpoints, graph: Make, tool: Any, 
     ended = endpoints.wait(job)
     assert (ended.state, ended.summary["runs"]) == ("Completed", 2)
     assert (place / "ran").read_text() == "first\n"
-    unfinished = TaskRunFilter.model_validate({"state": {"type": {"any_": ["PENDING", "RUNNING"]}}})
-    ids = FlowRunFilter.model_validate({"id": {"any_": [run.id for run in pipeline_runs(job)]}})
-
-    def closed(_: FlowRun) -> bool:
-        with get_client(sync_client=True) as client:
-            return not client.read_task_runs(flow_run_filter=ids, task_run_filter=unfinished)
-
-    endpoints.until(job, "no task run left open", closed)
+    until("no open task run", lambda: not {"Pending", "Running"} & set(task_run_states(job)))
 
 
 def test_a_cancelled_job_leaves_no_process(endpoints: Endpoints, graph: Make, tool: Any, place: Path):

@@ -367,6 +367,7 @@ def test_a_worker_that_dies(endpoints: Endpoints, deploy: Deploy, tmp_path: Path
         ended = endpoints.call("flow-killed", inputs={"once": False})
     assert ended.state == "Failed" and not place(ended, "out").exists()
     assert "task die" in ended.message and "2 workers died one after the other" in ended.message
+    until("an end of each row", lambda: sorted(task_states("die")) == ["Completed", "Crashed"])
 
 
 def test_a_handled_failure_is_none(endpoints: Endpoints, deploy: Deploy):
