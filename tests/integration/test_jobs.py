@@ -232,6 +232,10 @@ def test_logs_reach_the_job_folder_and_the_prefect_log(
     assert endpoints.until(job, "its log", messages) == ["mine: warned"]
 
 
+def _ends(states: list[str]) -> bool:
+    return states.count("Crashed") >= 2 and set(states) <= {"Completed", "Crashed"}
+
+
 def test_a_shard_that_kills_its_workers_is_counted_alone(
     endpoints: Endpoints, script_deployment: Write, numbered_files: Files
 ):
@@ -247,8 +251,8 @@ def test_a_shard_that_kills_its_workers_is_counted_alone(
     assert ended.state == "Completed"
     assert [(e["item"], e["error_type"]) for e in ended.errors] == [("item-00002.txt", "KilledWorker")]
     assert len(ended.predictions.splitlines()) == 1 + 4
-    # The shard that killed its workers, and what was left of it: no row stays Running for ever.
-    until("an end of each task run", lambda: task_run_states(ended.id) == ["Crashed", "Crashed"])
+    # The shard that killed its workers, and what was left of it. Rows of others may have died with those workers.
+    until("an end of each task run", lambda: _ends(task_run_states(ended.id)))
 
 
 def test_a_piece_that_kills_its_workers_is_counted_alone(
