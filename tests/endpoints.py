@@ -129,6 +129,11 @@ def task_run_states(job: UUID | str) -> list[str]:
     return sorted(run.state.name or "" for run in task_runs(job) if run.state is not None)
 
 
+def open_task_runs(job: UUID | str) -> list[TaskRun]:
+    """Those of the same that are pending or running, whatever their states are called."""
+    return [run for run in task_runs(job) if run.state and (run.state.is_pending() or run.state.is_running())]
+
+
 def until(what: str, condition: Callable[[], Any]) -> Any:
     """Ask again and again until there is something; fails after two minutes."""
     deadline = time.monotonic() + JOB_SECONDS

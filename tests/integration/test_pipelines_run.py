@@ -11,7 +11,7 @@ from uuid import UUID
 
 import pytest
 import yaml
-from endpoints import Ended, Endpoints, task_run_states, task_runs, until
+from endpoints import Ended, Endpoints, open_task_runs, task_runs, until
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import LogFilter
 from prefect.client.schemas.objects import FlowRun, TaskRun
@@ -257,7 +257,7 @@ def test_a_killed_flow_is_resumed(endpoints: Endpoints, graph: Make, tool: Any, 
     ended = endpoints.wait(job)
     assert (ended.state, ended.summary["runs"]) == ("Completed", 2)
     assert (place / "ran").read_text() == "first\n"
-    until("no open task run", lambda: not {"Pending", "Running"} & set(task_run_states(job)))
+    until("no open task run", lambda: not open_task_runs(job))
 
 
 def test_a_cancelled_job_leaves_no_process(endpoints: Endpoints, graph: Make, tool: Any, place: Path):
